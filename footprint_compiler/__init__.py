@@ -1,0 +1,1 @@
+"""fpc, the footprint compiler: ONNX in, a small C library with a static memory plan out."""

@@ -1,0 +1,1 @@
+"""Importing: ONNX in, a Relax graph out."""

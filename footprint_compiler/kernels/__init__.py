@@ -1,0 +1,1 @@
+"""Kernel families: how each operator becomes a TIR function."""

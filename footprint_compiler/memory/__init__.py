@@ -1,0 +1,1 @@
+"""Memory planning: pure Python over integers, never imports TVM."""

@@ -1,0 +1,33 @@
+"""What a user can ask of a build, apart from the model and the target."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """Options of ``fpc build``.
+
+    Attributes:
+        name: C identifier of the artifact; derived from the output folder when None.
+        shapes: input name -> static shape, for inputs with dynamic dimensions.
+        constants: input name -> value as text or number; the input becomes a constant.
+        weights: ``"flash"`` (const in the library) or ``"extern"`` (given by pointer at init,
+            written to ``<name>.weights.bin``).
+        format: ``"dir"`` or ``"tar"``.
+        cc: compiler driver that links instead of zig, for example ``"gcc"``.
+        dump_ir: folder that receives the IR after every pass that changed it.
+        explain: name of a pass whose declined rewrites are printed.
+    """
+
+    name: str | None = None
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    constants: Mapping[str, str | int | float] = field(default_factory=dict)
+    weights: str = "flash"
+    format: str = "dir"
+    cc: str | None = None
+    dump_ir: Path | None = None
+    explain: str | None = None

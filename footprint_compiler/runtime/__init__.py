@@ -1,0 +1,1 @@
+"""C sources that ship to the device, and the Python loader."""

@@ -1,0 +1,1 @@
+"""Tuning sessions and their records."""
