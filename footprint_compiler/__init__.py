@@ -11,7 +11,9 @@ Everything is imported on first use, because TVM alone takes seconds to load.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -45,6 +47,18 @@ _HOME = {
     "load": "runtime.loader",
     "open_artifact": "codegen.read",
 }
+
+
+class _Package(ModuleType):
+    """Keeps ``fpc.build`` the function when the import system binds the module of that name."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in _HOME and isinstance(value, ModuleType):
+            return
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> object:

@@ -1,0 +1,55 @@
+"""Build the digits example for this machine, arm64 and Cortex-M4; run, compare and show each.
+
+usage: python examples/digits/demo.py        (what `make demo` calls)
+
+Prints every command before it runs, so that each line can be repeated by hand. A target whose
+emulator is not installed is still built; the demo then says how to install it and goes on.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+MODEL = "examples/digits/digits.onnx"
+SAMPLE = "examples/digits/in.npz"
+TARGETS = ("native", "arm64", "cortex-m4")
+EXIT_TOOLCHAIN = 7
+
+
+def fpc(*arguments: str) -> int:
+    """Print and run one command; a failure other than a missing tool ends the demo."""
+    print(f"\n$ fpc {shlex.join(arguments)}", flush=True)
+    code = subprocess.call(
+        [sys.executable, "-m", "footprint_compiler.cli.main", *arguments], cwd=ROOT
+    )
+    if code not in (0, EXIT_TOOLCHAIN):
+        sys.exit(code)
+    return code
+
+
+def main() -> None:
+    """Run the demo."""
+    os.environ.setdefault("COLUMNS", "100")
+    not_run = []
+    for target in TARGETS:
+        build = f"build/demo/{target}"
+        if fpc("build", MODEL, "--target", target, "--name", "digits", "-o", build):
+            sys.exit(EXIT_TOOLCHAIN)
+        if target == TARGETS[0]:
+            fpc("plan", build)
+        if fpc("run", build, "-i", SAMPLE, "-o", f"{build}/out.npz"):
+            not_run.append(target)
+            continue
+        fpc("validate", build, "--model", MODEL, "-i", SAMPLE)
+    print(f"\nBuilt for {', '.join(TARGETS)}; the libraries are in build/demo/.")
+    if not_run:
+        print(f"Built but not run, for want of an emulator: {', '.join(not_run)} (see above).")
+
+
+if __name__ == "__main__":
+    main()
