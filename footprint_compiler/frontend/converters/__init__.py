@@ -1,0 +1,1 @@
+"""One file per family of operators; each has a dict ``CONVERTERS`` from operator to function."""

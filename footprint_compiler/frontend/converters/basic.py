@@ -1,0 +1,61 @@
+"""Small steps that converters share; each is computed at once when its input is a constant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from tvm import relax
+
+from footprint_compiler.frontend.context import Context
+from footprint_compiler.frontend.value import Value, constant
+
+op = relax.op
+
+
+def reshape(ctx: Context, x: Value, shape: Sequence[int]) -> Value:
+    """``x`` with another shape of as many elements."""
+    wanted = tuple(int(d) for d in shape)
+    if wanted == x.shape:
+        return x
+    if x.array is not None:
+        return constant(x.array.reshape(wanted))
+    return ctx.emit(op.reshape(x.expr, wanted))
+
+
+def transpose(ctx: Context, x: Value, axes: Sequence[int]) -> Value:
+    """``x`` with its axes permuted."""
+    order = [int(a) for a in axes]
+    if order == list(range(x.rank)):
+        return x
+    if x.array is not None:
+        return constant(np.transpose(x.array, order))
+    return ctx.emit(op.permute_dims(x.expr, order))
+
+
+def cast(ctx: Context, x: Value, dtype: str) -> Value:
+    """``x`` converted to another dtype."""
+    if x.dtype == dtype:
+        return x
+    if x.array is not None:
+        with np.errstate(all="ignore"):
+            return constant(x.array.astype(dtype))
+    if dtype == "bool":
+        return ctx.op(op.not_equal, x, constant(np.zeros((), x.dtype)))
+    return ctx.emit(op.astype(x.expr, dtype))
+
+
+def broadcast(ctx: Context, x: Value, shape: Sequence[int]) -> Value:
+    """``x`` repeated to ``shape`` by the rules of NumPy."""
+    wanted = tuple(int(d) for d in shape)
+    if wanted == x.shape:
+        return x
+    if x.array is not None:
+        return constant(np.broadcast_to(x.array, wanted))
+    return ctx.emit(op.broadcast_to(x.expr, wanted))
+
+
+def scalar(value: Any, dtype: str) -> Value:
+    """A constant of rank 0."""
+    return constant(np.asarray(value, dtype=dtype))

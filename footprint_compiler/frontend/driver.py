@@ -1,0 +1,164 @@
+"""Walk an ONNX graph once: fold what is known, expand functions, convert the rest, list every refusal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import onnx
+from tvm import relax
+
+from footprint_compiler.errors import ModelFileError, ModelLimitError
+from footprint_compiler.frontend.context import Context, Node, Refusal, attributes
+from footprint_compiler.frontend.control import select_branch
+from footprint_compiler.frontend.expand import expand_function
+from footprint_compiler.frontend.fold import fold_node
+from footprint_compiler.frontend.macs import node_macs
+from footprint_compiler.frontend.registry import CONVERTERS, REFUSED
+from footprint_compiler.frontend.value import Value, constant
+from footprint_compiler.tensor import DTYPE_BYTES
+
+MAX_TENSOR_BYTES = 1 << 31
+Row = tuple[str, str, str, str]
+
+
+class Driver:
+    """State of one import.
+
+    Attributes:
+        refused: rows (node name, operator, reason, what to do).
+        macs: multiply-accumulates by node name, for nodes that have any.
+    """
+
+    def __init__(self, context: Context, opsets: Mapping[str, int]) -> None:
+        self.context = context
+        self.opsets = opsets
+        self.refused: list[Row] = []
+        self.macs: dict[str, int] = {}
+
+    def run(self, graph: onnx.GraphProto, scope: dict[str, Value | None]) -> None:
+        """Convert ``graph``; ``scope`` maps tensor names to values, None after a refused node."""
+        for initializer in graph.initializer:
+            scope[initializer.name] = initializer_value(initializer)
+        for sparse in graph.sparse_initializer:
+            self._refuse(sparse.values.name, "sparse initializer", "it is not dense", "store it dense")
+            scope[sparse.values.name] = None
+        for index, node in enumerate(graph.node):
+            self._node(node, node.name or f"{node.op_type}_{index}", scope)
+
+    def _node(self, proto: onnx.NodeProto, name: str, scope: dict[str, Value | None]) -> None:
+        missing = [i for i in proto.input if i and i not in scope]
+        if missing:
+            raise ModelFileError(f"node {name} reads {missing[0]}, which nothing computes before it")
+        domain = "" if proto.domain == "ai.onnx" else proto.domain
+        opset = self.opsets.get(domain, 1)
+        inputs = tuple(scope[i] if i else None for i in proto.input)
+        if any(i and scope[i] is None for i in proto.input):
+            if (domain, proto.op_type) in REFUSED:
+                self._refuse(name, _operator(proto), *REFUSED[domain, proto.op_type])
+            scope.update(dict.fromkeys(filter(None, proto.output)))
+            return
+        self.context.node_name = name
+        try:
+            results = self._convert(proto, name, domain, opset, inputs, scope)
+        except Refusal as refusal:
+            self._refuse(name, _operator(proto), refusal.reason, refusal.remedy)
+            scope.update(dict.fromkeys(filter(None, proto.output)))
+            return
+        for output, value in zip(proto.output, results, strict=False):
+            if output:
+                scope[output] = _checked(value, name)
+
+    def _convert(
+        self,
+        proto: onnx.NodeProto,
+        name: str,
+        domain: str,
+        opset: int,
+        inputs: tuple[Value | None, ...],
+        scope: dict[str, Value | None],
+    ) -> tuple[Value | None, ...]:
+        folded = fold_node(proto, inputs, opset)
+        if folded is not None:
+            return folded
+        if proto.op_type == "If" and not domain:
+            return self._branch(select_branch(proto, inputs), scope)
+        node = Node(
+            name, proto.op_type, domain, inputs, attributes(proto), tuple(proto.output), opset
+        )
+        key = (domain, proto.op_type)
+        if key in REFUSED:
+            raise Refusal(*REFUSED[key])
+        if key in CONVERTERS:
+            result = CONVERTERS[key](self.context, node)
+            values = result if isinstance(result, tuple) else (result,)
+            macs = node_macs(node, values)
+            if macs:
+                self.macs[name] = self.macs.get(name, 0) + macs
+            return values
+        return self._expanded(proto, node, scope)
+
+    def _branch(
+        self, graph: onnx.GraphProto, scope: Mapping[str, Value | None]
+    ) -> tuple[Value | None, ...]:
+        inner = dict(scope)
+        self.run(graph, inner)
+        return tuple(inner[output.name] for output in graph.output)
+
+    def _expanded(
+        self, proto: onnx.NodeProto, node: Node, scope: Mapping[str, Value | None]
+    ) -> tuple[Value | None, ...]:
+        body = expand_function(proto, node)
+        inner: dict[str, Value | None] = dict(zip(body.inputs, node.inputs, strict=False))
+        inner.update({name: None for name in body.inputs if name not in inner})
+        outer, self.opsets = self.opsets, body.opsets
+        before = len(self.refused)
+        try:
+            for index, step in enumerate(body.nodes):
+                if any(i and i not in inner for i in step.input):
+                    continue
+                self._node(step, f"{node.name}/{step.op_type}_{index}", inner)
+        finally:
+            self.opsets = outer
+        if len(self.refused) > before:
+            row = self.refused[before]
+            del self.refused[before:]
+            raise Refusal(f"its definition needs {row[1]}: {row[2]}", row[3])
+        return tuple(inner.get(output) for output in body.outputs)
+
+    def _refuse(self, name: str, operator: str, reason: str, remedy: str) -> None:
+        self.refused.append((name, operator, reason, remedy))
+
+
+def _operator(proto: onnx.NodeProto) -> str:
+    return f"{proto.domain}::{proto.op_type}" if proto.domain else str(proto.op_type)
+
+
+def _checked(value: Value | None, name: str) -> Value | None:
+    """Refuse dtypes that the device has not; give empty tensors their (only) value."""
+    if value is None:
+        return None
+    if value.dtype not in DTYPE_BYTES and value.array is None:
+        raise Refusal(f"dtype {value.dtype} is not supported", "use a supported dtype")
+    bytes_needed = math.prod(value.shape) * DTYPE_BYTES.get(value.dtype, 1)
+    if bytes_needed > MAX_TENSOR_BYTES:
+        raise ModelLimitError(f"node {name} computes a tensor of {bytes_needed} bytes")
+    return value
+
+
+def initializer_value(tensor: onnx.TensorProto) -> Value:
+    """The constant of an initializer; ModelFileError when its bytes do not fit its shape."""
+    try:
+        return constant(onnx.numpy_helper.to_array(tensor))
+    except Exception as error:
+        raise ModelFileError(f"initializer {tensor.name} is damaged: {_line(error)}") from error
+
+
+def _line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def new_builder() -> Any:
+    """An empty Relax block builder."""
+    return relax.BlockBuilder()
