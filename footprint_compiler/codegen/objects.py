@@ -1,0 +1,144 @@
+"""Structured TIR kernels -> one ELF object with a plain C ABI.
+
+TVM's own last lowering step packs arguments into its runtime's calling convention. Here that step
+is replaced: every buffer parameter becomes a raw pointer, and every large temporary becomes one
+more pointer parameter, so that scratch is planned in the arena like everything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import tvm
+import tvm_ffi
+from tvm import s_tir, tirx
+
+from footprint_compiler.kernels.math import lower_math
+from footprint_compiler.program import Scratch
+from footprint_compiler.tensor import DTYPE_BYTES
+
+STACK_LIMIT_BYTES = 256
+"""Temporaries up to this size stay on the stack; register tiles have scope ``local``."""
+
+
+@dataclass(frozen=True)
+class LoweredKernel:
+    """One kernel in flat TIR whose parameters are pointers.
+
+    Attributes:
+        func: the ``PrimFunc``, parameters in the order inputs, outputs, scratch.
+        scratch: one entry per trailing pointer parameter.
+    """
+
+    func: Any
+    scratch: tuple[Scratch, ...]
+
+
+def _passes() -> list[Any]:
+    return [
+        s_tir.transform.CanonicalizeLoop(),
+        s_tir.transform.LowerInitBlock(),
+        s_tir.transform.PlanAndUpdateBufferAllocationLocation(),
+        s_tir.transform.ConvertBlocksToOpaque(),
+        s_tir.transform.CompactBufferAllocation(),
+        s_tir.transform.LowerMatchBuffer(),
+        s_tir.transform.StmtSimplify(),
+        s_tir.transform.LowerOpaqueBlock(),
+        tirx.transform.FlattenBuffer(),
+        tirx.transform.BF16ComputeLegalize(),
+        tirx.transform.NarrowDataType(32),
+        s_tir.transform.LoopPartition(),
+        tirx.transform.VectorizeLoop(True),
+        tirx.transform.StorageRewrite(),
+        tirx.transform.UnrollLoop(),
+        s_tir.transform.RenormalizeSplitPattern(),
+        tirx.transform.StmtSimplify(),
+        tirx.transform.RemoveNoOp(),
+        s_tir.transform.RewriteUnsafeSelect(),
+    ]
+
+
+def _buffer_bytes(buffer: Any) -> int:
+    dtype = str(buffer.dtype)
+    lanes = 1
+    if "x" in dtype:
+        dtype, count = dtype.split("x")
+        lanes = int(count)
+    return prod(int(extent) for extent in buffer.shape) * DTYPE_BYTES[dtype] * lanes
+
+
+def _pointer(name: str, buffer: Any) -> Any:
+    dtype = str(buffer.dtype).split("x")[0]
+    return tirx.Var(name, tvm.ir.PointerType(tvm.ir.PrimType(dtype)))
+
+
+def _to_pointer_parameters(func: Any) -> LoweredKernel:
+    """Bind each buffer parameter to a raw pointer; lift large temporaries to parameters."""
+    params, prefix = [], []
+    for buffer in func.params:
+        pointer = _pointer(f"{buffer.name}_ptr", buffer)
+        params.append(pointer)
+        prefix.append(tirx.DeclBuffer(buffer, data=pointer))
+    lifted: list[Any] = []
+    scratch: list[Scratch] = []
+
+    def lift(stmt: Any) -> Any:
+        size = _buffer_bytes(stmt.buffer)
+        if stmt.buffer.scope() == "local" or size <= STACK_LIMIT_BYTES:
+            return stmt
+        pointer = _pointer(f"{stmt.buffer.name}_scratch", stmt.buffer)
+        lifted.append(pointer)
+        scratch.append(Scratch(size, 16))
+        return tirx.DeclBuffer(stmt.buffer, data=pointer)
+
+    body = tvm_ffi.structural_map(func.body, (tirx.AllocBuffer, lift))
+    attrs = dict(func.attrs.items()) if func.attrs else {}
+    attrs["calling_conv"] = 0
+    new = tirx.PrimFunc(
+        params + lifted, tirx.SeqStmt([*prefix, body]), attrs=tvm.ir.make_node("ir.DictAttrs", **attrs)
+    )
+    return LoweredKernel(new, tuple(scratch))
+
+
+def lower_kernel(func: Any, symbol: str, target: Any) -> LoweredKernel:
+    """Lower one structured ``PrimFunc`` to flat TIR with pointer parameters.
+
+    Args:
+        func: schedulable TIR; parameters are buffers, inputs first.
+        symbol: C symbol.
+        target: ``tvm.target.Target`` (kind llvm).
+    """
+    func = func.with_attr("global_symbol", symbol).with_attr("target", target)
+    module = tvm.IRModule({symbol: func})
+    with target, tvm.transform.PassContext(opt_level=3):
+        module = tvm.ir.transform.Sequential(_passes())(module)
+    lowered = _to_pointer_parameters(module[symbol])
+    module = tvm.IRModule({symbol: lowered.func})
+    with target, tvm.transform.PassContext(opt_level=3):
+        module = lower_math(module)
+        module = tirx.transform.LowerIntrin()(module)
+    return LoweredKernel(module[symbol], lowered.scratch)
+
+
+def compile_object(kernels: Mapping[str, LoweredKernel], target: Any) -> bytes:
+    """Compile lowered kernels into one relocatable ELF object.
+
+    Args:
+        kernels: C symbol -> lowered kernel.
+        target: ``tvm.target.Target``.
+
+    Returns:
+        Bytes of the object file; functions are ``void symbol(T *...)``.
+    """
+    module = tvm.IRModule({symbol: kernel.func for symbol, kernel in kernels.items()})
+    with target:
+        built = tvm.get_global_func("target.build.llvm")(module, target)
+    with TemporaryDirectory(prefix="fpc-") as folder:
+        path = Path(folder) / "kernels.o"
+        built.write_to_file(str(path), "o")
+        return path.read_bytes()

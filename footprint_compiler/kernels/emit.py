@@ -1,0 +1,257 @@
+"""Choose and emit the kernel of one fused TIR function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+import numpy as np
+from tvm import tirx
+
+from footprint_compiler.kernels.conv import ConvEmitter, ConvShape
+from footprint_compiler.kernels.fused import Fused, take_apart
+from footprint_compiler.kernels.generic import schedule_generic
+from footprint_compiler.kernels.machine import Machine
+from footprint_compiler.kernels.matmul import emit_matmul
+from footprint_compiler.kernels.tir import index, prim_func, unravel
+from footprint_compiler.kernels.window import WindowEmitter
+
+Repack = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel ready to be lowered.
+
+    Attributes:
+        func: TIR with buffer parameters, in the order of the fused function.
+        family: name for reports: conv2d, depthwise, dense, pool, generic, ...
+        repack: parameter index -> how its constant must be rearranged at build time.
+        in_place: parameter indices whose storage the output may take over.
+        macs: multiply-accumulates.
+    """
+
+    func: Any
+    family: str
+    repack: Mapping[int, Repack] = field(default_factory=dict)
+    in_place: tuple[int, ...] = ()
+    macs: int = 0
+
+
+def emit_kernel(func: Any, machine: Machine, constant_params: frozenset[int]) -> Kernel:
+    """The best kernel known for ``func``.
+
+    Args:
+        func: fused structured TIR; inputs first, one output last.
+        machine: vector unit of the target.
+        constant_params: indices of parameters that are compile-time constants.
+    """
+    fused = take_apart(func)
+    if fused is not None:
+        emitter = _EMITTERS.get(fused.kind)
+        kernel = emitter(fused, machine, constant_params) if emitter else None
+        if kernel is not None:
+            return kernel
+    return Kernel(schedule_generic(func, machine), "generic", macs=0)
+
+
+def _position(fused: Fused, buffer: Any) -> int:
+    return next(i for i, param in enumerate(fused.params) if param.same_as(buffer))
+
+
+def _in_place(fused: Fused) -> tuple[int, ...]:
+    size = prod(int(e) for e in fused.output.shape)
+    return tuple(
+        _position(fused, buffer)
+        for buffer in fused.epilogue_reads()
+        if prod(int(e) for e in buffer.shape) == size and buffer.dtype == fused.output.dtype
+    )
+
+
+def _replace(fused: Fused, position: int, buffer: Any) -> list[Any]:
+    return [buffer if i == position else param for i, param in enumerate(fused.params)]
+
+
+def _flat(name: str, elements: int, dtype: str) -> Any:
+    return tirx.decl_buffer((index(elements),), dtype, name=name)
+
+
+def _conv_shape(fused: Fused) -> ConvShape:
+    x, w = fused.operands
+    batch, height, width, channels = (int(e) for e in x.shape)
+    out_channels, _, kernel_height, kernel_width = (int(e) for e in w.shape)
+    _, out_height, out_width, _ = fused.out_shape
+    attrs = fused.attrs
+    return ConvShape(
+        batch,
+        height,
+        width,
+        channels,
+        out_height,
+        out_width,
+        out_channels,
+        (kernel_height, kernel_width),
+        tuple(attrs["stride"]),
+        tuple(attrs["dilation"]),
+        tuple(attrs["padding"]),
+        int(attrs["groups"]),
+    )
+
+
+def _conv2d(fused: Fused, machine: Machine, constant_params: frozenset[int]) -> Kernel | None:
+    if len(fused.operands) != 2:
+        return None
+    x, w = fused.operands
+    position = _position(fused, w)
+    if position not in constant_params or not _only_operand(fused, w):
+        return None
+    shape = _conv_shape(fused)
+    dtype = str(x.dtype)
+    if shape.groups == shape.in_channels == shape.out_channels and shape.groups > 1:
+        return _depthwise(fused, shape, machine, position)
+    flat = shape.flattened()
+    emitter = ConvEmitter(flat, machine, dtype, fused.accumulator)
+    packed = _flat("packed", emitter.packed_elements, str(w.dtype))
+    height, width = shape.out_height, shape.out_width
+
+    def store(n: Any, h: Any, pixel: Any, channel: Any, value: Any) -> Any:
+        if flat is shape:
+            return fused.store([n, h, pixel, channel], value)
+        image, rest = _divide(pixel, height * width, shape.batch)
+        row, column = _divide(rest, width, height)
+        return fused.store([image, row, column, channel], value)
+
+    body = emitter.emit(x, packed, store)
+    return Kernel(
+        prim_func(_replace(fused, position, packed), body, {"tirx.noalias": True}),
+        "conv2d",
+        {position: emitter.pack},
+        _in_place(fused),
+        shape.macs,
+    )
+
+
+def _divide(value: Any, size: int, extent: int) -> tuple[Any, Any]:
+    """(quotient, remainder) of an index below ``size * extent``."""
+    if extent == 1:
+        return index(0), value
+    if size == 1:
+        return value, index(0)
+    return value // index(size), value % index(size)
+
+
+def _only_operand(fused: Fused, buffer: Any) -> bool:
+    """Whether nothing but the anchor reads ``buffer``."""
+    return not fused.epilogue_touches(buffer)
+
+
+def _depthwise(fused: Fused, shape: ConvShape, machine: Machine, position: int) -> Kernel:
+    x, w = fused.operands
+    dtype = str(x.dtype)
+    emitter = WindowEmitter(
+        shape,
+        machine,
+        dtype,
+        tirx.const(0, dtype),
+        lambda acc, value, weight: acc + value * weight,
+        weighted=True,
+    )
+    packed = _flat("packed", prod(int(e) for e in w.shape), str(w.dtype))
+    body = emitter.emit(
+        x, packed, lambda n, h, column, c, value: fused.store([n, h, column, c], value)
+    )
+    return Kernel(
+        prim_func(_replace(fused, position, packed), body, {"tirx.noalias": True}),
+        "depthwise",
+        {position: emitter.pack},
+        _in_place(fused),
+        shape.macs,
+    )
+
+
+def _pool(fused: Fused, machine: Machine, constant_params: frozenset[int]) -> Kernel | None:
+    (x,) = fused.operands
+    batch, height, width, channels = (int(e) for e in x.shape)
+    _, out_height, out_width, _ = fused.out_shape
+    attrs = fused.attrs
+    shape = ConvShape(
+        batch,
+        height,
+        width,
+        channels,
+        out_height,
+        out_width,
+        channels,
+        tuple(attrs["kernel"]),
+        tuple(attrs["stride"]),
+        tuple(attrs["dilation"]),
+        tuple(attrs["padding"]),
+        channels,
+    )
+    dtype = str(x.dtype)
+    largest = fused.kind == "max_pool2d"
+    emitter = WindowEmitter(
+        shape,
+        machine,
+        dtype,
+        tirx.min_value(dtype) if largest else tirx.const(0, dtype),
+        (lambda acc, value, _: tirx.max(acc, value)) if largest else (lambda acc, value, _: acc + value),
+        weighted=False,
+    )
+    body = emitter.emit(
+        x, None, lambda n, h, column, c, value: fused.store([n, h, column, c], value)
+    )
+    return Kernel(
+        prim_func(fused.params, body, {"tirx.noalias": True}), "pool", {}, _in_place(fused)
+    )
+
+
+def _matmul(fused: Fused, machine: Machine, constant_params: frozenset[int]) -> Kernel | None:
+    if len(fused.operands) != 2:
+        return None
+    a, b = fused.operands
+    if len(a.shape) < 2 or len(b.shape) < 2:
+        return None
+    position = _position(fused, b)
+    if len(b.shape) == 2 and position in constant_params and _only_operand(fused, b):
+        return _dense(fused, machine, position)
+    body, macs = emit_matmul(fused, a, b, machine)
+    func = prim_func(fused.params, body, {"tirx.noalias": True})
+    return Kernel(func, "matmul", {}, _in_place(fused), macs)
+
+
+def _dense(fused: Fused, machine: Machine, position: int) -> Kernel:
+    """Constant weights (K, N): a pointwise convolution whose pixels are the rows."""
+    a, b = fused.operands
+    depth, columns = (int(e) for e in b.shape)
+    lead = fused.out_shape[:-1]
+    rows = prod(lead)
+    shape = ConvShape(1, 1, rows, depth, 1, rows, columns, (1, 1))
+    emitter = ConvEmitter(shape, machine, str(a.dtype), fused.accumulator)
+    packed = _flat("packed", emitter.packed_elements, str(b.dtype))
+    flat_a = tirx.decl_buffer(
+        (index(1), index(1), index(rows), index(depth)), a.dtype, name="rows"
+    )
+
+    def store(_n: Any, _h: Any, row: Any, channel: Any, value: Any) -> Any:
+        return fused.store([*unravel(row, lead), channel], value)
+
+    body = emitter.emit(flat_a, packed, store)
+    body = tirx.SeqStmt([tirx.DeclBuffer(flat_a, data=a.data), body])
+    return Kernel(
+        prim_func(_replace(fused, position, packed), body, {"tirx.noalias": True}),
+        "dense",
+        {position: lambda weights: emitter.pack(weights.T[:, :, None, None])},
+        _in_place(fused),
+        shape.macs,
+    )
+
+
+_EMITTERS: dict[str, Callable[[Fused, Machine, frozenset[int]], Kernel | None]] = {
+    "conv2d": _conv2d,
+    "max_pool2d": _pool,
+    "sum_pool2d": _pool,
+    "matmul": _matmul,
+}

@@ -1,0 +1,150 @@
+"""The register tile that every dense reduction shares: P pixels x V vectors of output channels.
+
+For each step k of the reduction, V vectors of weights are loaded, P input values are broadcast,
+and P * V accumulators are updated: out[p, c] = sum_k x[p, k] * w[k, c].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tvm import tirx
+
+from footprint_compiler.kernels.machine import Machine
+from footprint_compiler.kernels.tir import index, local, loop, ramp, seq, splat
+
+UNROLL_STEPS = 4
+"""Reductions of at most this many steps are written out."""
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """One loop of a tile's reduction.
+
+    Attributes:
+        begin, end: bounds, static or symbolic.
+        pixels: the pixels of the tile that take part (the others read padding).
+        x: (pixel, k) -> scalar input value.
+        w: (vector, lanes, k) -> vector of weights.
+    """
+
+    begin: Any
+    end: Any
+    pixels: tuple[int, ...]
+    x: Callable[[int, Any], Any]
+    w: Callable[[int, int, Any], Any]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Shape of a register tile.
+
+    Attributes:
+        pixels: output positions computed at once.
+        lanes: lanes of each vector; the last one may be narrower than the machine's.
+        dtype: of the accumulators.
+    """
+
+    pixels: int
+    lanes: tuple[int, ...]
+    dtype: str
+
+    def emit(
+        self,
+        reduce: Callable[[Callable[[Sequence[Reduction]], Any]], Any],
+        store: Callable[[int, Any, Any], Any],
+    ) -> Any:
+        """Zero the accumulators, reduce, store.
+
+        Args:
+            reduce: receives ``steps``, which turns reductions into statements, and returns the
+                whole reduction (it may put ``steps`` inside loops of its own).
+            store: (pixel, channel offset in the tile, accumulator value) -> statement.
+        """
+        width = max(self.lanes)
+        acc = local("acc", self.pixels * len(self.lanes) * width, self.dtype)
+
+        def slot(pixel: int, vector: int) -> int:
+            return (pixel * len(self.lanes) + vector) * width
+
+        def steps(reductions: Sequence[Reduction]) -> Any:
+            return seq([self._steps(acc, slot, reduction) for reduction in reductions])
+
+        zero = [
+            tirx.BufferStore(
+                acc,
+                splat(tirx.const(0, self.dtype), lanes),
+                [ramp(slot(pixel, vector), lanes)],
+            )
+            for pixel in range(self.pixels)
+            for vector, lanes in enumerate(self.lanes)
+        ]
+        stores = []
+        for pixel in range(self.pixels):
+            for vector, lanes in enumerate(self.lanes):
+                stores.append(
+                    loop(
+                        "lane",
+                        0,
+                        lanes,
+                        lambda lane, pixel=pixel, vector=vector: store(
+                            pixel,
+                            lane + index(vector * width),
+                            tirx.BufferLoad(acc, [lane + index(slot(pixel, vector))]),
+                        ),
+                        tirx.ForKind.VECTORIZED,
+                    )
+                )
+        return seq([tirx.AllocBuffer(acc), *zero, reduce(steps), *stores])
+
+    def _steps(self, acc: Any, slot: Callable[[int, int], int], reduction: Reduction) -> Any:
+        def step(k: Any) -> Any:
+            statements = []
+            weights = [reduction.w(vector, lanes, k) for vector, lanes in enumerate(self.lanes)]
+            for pixel in reduction.pixels:
+                value = reduction.x(pixel, k)
+                for vector, lanes in enumerate(self.lanes):
+                    where = [ramp(slot(pixel, vector), lanes)]
+                    product = splat(value, lanes) * weights[vector]
+                    statements.append(
+                        tirx.BufferStore(acc, tirx.BufferLoad(acc, where) + product, where)
+                    )
+            return seq(statements)
+
+        begin, end = reduction.begin, reduction.end
+        static = isinstance(begin, int) and isinstance(end, int)
+        if static and end - begin <= UNROLL_STEPS:
+            return seq([step(index(k)) for k in range(begin, end)])
+        return loop("k", begin, end, step)
+
+
+def choose_tile(
+    machine: Machine, dtype: str, pixels: int, channels: int
+) -> tuple[int, int]:
+    """(pixels, vectors) of the tile with the least estimated cycles per output.
+
+    Per step a tile issues P * V multiply-adds and P + V loads, two of each per cycle, and no
+    step is shorter than the latency of one accumulation.
+    """
+    lanes = machine.lanes(dtype)
+    total_vectors = -(-channels // lanes)
+    best, best_cost = (1, 1), float("inf")
+    for vectors in range(1, min(total_vectors, 8) + 1):
+        for tile_pixels in range(1, min(pixels, 14) + 1):
+            if tile_pixels * vectors + vectors + 1 > machine.registers:
+                continue
+            cost = 0.0
+            for p, p_count in _split(pixels, tile_pixels):
+                for v, v_count in _split(total_vectors, vectors):
+                    cycles = max(p * v / 2, (p + v) / 2, machine.fma_latency)
+                    cost += p_count * v_count * (cycles + 0.25)
+            if cost < best_cost:
+                best, best_cost = (tile_pixels, vectors), cost
+    return best
+
+
+def _split(total: int, part: int) -> list[tuple[int, int]]:
+    full, rest = divmod(total, part)
+    return [(part, full)] * bool(full) + [(rest, 1)] * bool(rest)

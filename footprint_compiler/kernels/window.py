@@ -1,0 +1,180 @@
+"""Depthwise convolution and pooling over NHWC: vectors of channels, a tile of output columns.
+
+depthwise: out[n, h, w, c] = sum_{i,j} x[n, h*sh + i*dh - pt, w*sw + j*dw - pl, c] * W[c, 0, i, j]
+max pool:  out[n, h, w, c] = max_{i,j} x[...];  average pool: sum_{i,j} x[...] / count(h, w)
+
+Taps outside the image are skipped: rows by the bounds of a loop, columns by border tiles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from tvm import tirx
+
+from footprint_compiler.kernels.conv import ConvShape, Segment, Store, column_segments, kernel_rows
+from footprint_compiler.kernels.machine import Machine
+from footprint_compiler.kernels.tir import index, local, loop, ramp, seq, splat
+
+Combine = Callable[[Any, Any, Any], Any]
+"""(accumulator, input vector, weight vector or None) -> new accumulator."""
+
+
+class WindowEmitter:
+    """Emits a window operator that works on each channel alone.
+
+    Args:
+        shape: ``groups == in_channels == out_channels``.
+        machine: vector unit.
+        dtype: of input and accumulator.
+        initial: value of the accumulator before the first tap.
+        combine: how a tap enters the accumulator.
+        weighted: whether there is one weight per tap and channel.
+    """
+
+    def __init__(
+        self,
+        shape: ConvShape,
+        machine: Machine,
+        dtype: str,
+        initial: Any,
+        combine: Combine,
+        weighted: bool,
+    ) -> None:
+        self.shape = shape
+        self.dtype = dtype
+        self.initial = initial
+        self.combine = combine
+        self.weighted = weighted
+        self.width = machine.lanes(dtype)
+        taps_live = shape.kernel[1] if weighted else 0
+        room = max(1, machine.registers - taps_live - 3)
+        self.pixels = min(shape.out_width, 8, max(1, room // 2))
+
+    def pack(self, weights: np.ndarray) -> np.ndarray:
+        """(C, 1, KH, KW) -> [KH, KW, C]."""
+        return np.ascontiguousarray(weights[:, 0].transpose(1, 2, 0)).ravel()
+
+    def emit(self, x: Any, weights: Any, finish: Callable[[Any, Any, Any, Any, Any], Any]) -> Any:
+        """The whole operator; ``finish`` stores one element (n, h, w, channel, value)."""
+        shape = self.shape
+        vectors, rest = divmod(shape.out_channels, self.width)
+
+        def image(n: Any) -> Any:
+            statements = []
+            if vectors:
+                statements.append(
+                    loop(
+                        "cb",
+                        0,
+                        vectors,
+                        lambda cb: self._rows(n, cb * index(self.width), self.width, x, weights, finish),
+                    )
+                )
+            if rest:
+                statements.append(
+                    self._rows(n, index(vectors * self.width), rest, x, weights, finish)
+                )
+            return seq(statements)
+
+        return loop("n", 0, shape.batch, image)
+
+    def _rows(self, n: Any, channel: Any, lanes: int, x: Any, weights: Any, finish: Store) -> Any:
+        segments = column_segments(self.shape, self.pixels)
+
+        def row(h: Any) -> Any:
+            return seq(
+                [
+                    loop(
+                        "wb",
+                        0,
+                        segment.count,
+                        lambda t, segment=segment: self._tile(
+                            n, h, channel, lanes, segment, t, x, weights, finish
+                        ),
+                    )
+                    for segment in segments
+                ]
+            )
+
+        return loop("h", 0, self.shape.out_height, row)
+
+    def _tile(
+        self,
+        n: Any,
+        h: Any,
+        channel: Any,
+        lanes: int,
+        segment: Segment,
+        t: Any,
+        x: Any,
+        weights: Any,
+        finish: Store,
+    ) -> Any:
+        shape = self.shape
+        first = t * index(segment.pixels) + index(segment.begin)
+        acc = local("acc", segment.pixels * self.width, self.dtype)
+
+        def slot(pixel: int) -> Any:
+            return ramp(pixel * self.width, lanes)
+
+        def kernel_row(i: Any) -> Any:
+            in_row = h * index(shape.stride[0]) + i * index(shape.dilation[0]) - index(shape.padding[0])
+            statements = []
+            for j in range(shape.kernel[1]):
+                column = j * shape.dilation[1] - shape.padding[1]
+                weight = None
+                if self.weighted:
+                    where = (i * index(shape.kernel[1]) + index(j)) * index(shape.out_channels)
+                    weight = tirx.BufferLoad(weights, [ramp(where + channel, lanes)])
+                for pixel in range(segment.pixels):
+                    if not segment.interior:
+                        at = (segment.begin + pixel) * shape.stride[1] + column
+                        if not 0 <= at < shape.in_width:
+                            continue
+                    where_x = first * index(shape.stride[1]) + index(pixel * shape.stride[1] + column)
+                    value = tirx.BufferLoad(x, [n, in_row, where_x, ramp(channel, lanes)])
+                    old = tirx.BufferLoad(acc, [slot(pixel)])
+                    statements.append(
+                        tirx.BufferStore(acc, self.combine(old, value, weight), [slot(pixel)])
+                    )
+            return seq(statements) if statements else tirx.Evaluate(index(0))
+
+        begin, end = kernel_rows(shape, h)
+        zero = [
+            tirx.BufferStore(acc, splat(self.initial, lanes), [slot(pixel)])
+            for pixel in range(segment.pixels)
+        ]
+        stores = [
+            loop(
+                "lane",
+                0,
+                lanes,
+                lambda lane, pixel=pixel: finish(
+                    n,
+                    h,
+                    first + index(pixel),
+                    channel + lane,
+                    tirx.BufferLoad(acc, [lane + index(pixel * self.width)]),
+                ),
+                tirx.ForKind.VECTORIZED,
+            )
+            for pixel in range(segment.pixels)
+        ]
+        return seq([tirx.AllocBuffer(acc), *zero, loop("i", begin, end, kernel_row), *stores])
+
+
+def average_count(shape: ConvShape, h: Any, w: Any) -> Any:
+    """Number of taps inside the image at output (h, w), as an index expression."""
+
+    def along(axis: int, size: int, at: Any) -> Any:
+        stride, kernel = shape.stride[axis], shape.kernel[axis]
+        before = shape.padding[axis]
+        begin = at * index(stride) - index(before)
+        low = tirx.max(index(0), begin)
+        high = tirx.min(index(size), begin + index(kernel))
+        return high - low
+
+    return along(0, shape.in_height, h) * along(1, shape.in_width, w)
