@@ -42,7 +42,7 @@ def main() -> None:
             sys.exit(EXIT_TOOLCHAIN)
         if target == TARGETS[0]:
             fpc("plan", build)
-        if fpc("run", build, "-i", SAMPLE, "-o", f"{build}/out.npz"):
+        if fpc("run", build, "-i", SAMPLE, "-o", f"{build}.npz"):
             not_run.append(target)
             continue
         fpc("validate", build, "--model", MODEL, "-i", SAMPLE)

@@ -1,0 +1,72 @@
+"""`fpc bench`: latency on real hardware, executed instructions in an emulator."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from footprint_compiler.cli.command import FpcCommand, show
+from footprint_compiler.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from footprint_compiler.artifact import Artifact
+    from footprint_compiler.samples import Sample
+
+
+@click.command("bench", cls=FpcCommand)
+@click.argument("build", type=click.Path(path_type=Path))
+@click.option("-i", "--inputs", type=click.Path(path_type=Path), help="npz or npy; else random.")
+@click.option("--repeat", default=200, show_default=True, type=click.IntRange(1))
+@click.option("--seed", default=0, show_default=True, help="Of the random input.")
+@click.option(
+    "--against", type=click.Choice(["onnxruntime"]), help="Time it too, in turn, in one process."
+)
+@click.option("--model", type=click.Path(path_type=Path), help="The ONNX file, for --against.")
+def bench(
+    build: Path,
+    inputs: Path | None,
+    repeat: int,
+    seed: int,
+    against: str | None,
+    model: Path | None,
+) -> None:
+    """Measure BUILD: microseconds on this machine, instructions per inference in an emulator."""
+    from footprint_compiler.codegen.read import open_artifact
+    from footprint_compiler.samples import random_samples, read_samples
+
+    if against and not model:
+        raise UsageError("--against needs --model", "Give the ONNX file with --model.")
+    artifact = open_artifact(build)
+    sample = (
+        read_samples(inputs, artifact.inputs).samples[0]
+        if inputs
+        else next(iter(random_samples(artifact.inputs, 1, seed)))
+    )
+    measured = _compare(artifact, sample, model, repeat) if model and against else None
+    payload = measured or _alone(artifact, sample, repeat)
+
+    def draw(screen: Console) -> None:
+        for key, value in payload.items():
+            if isinstance(value, dict):
+                value = ", ".join(f"{k} {v}" for k, v in value.items())
+            screen.print(f"{key:<14} {value:,}" if isinstance(value, int) else f"{key:<14} {value}")
+
+    show(payload, draw)
+
+
+def _alone(artifact: Artifact, sample: Sample, repeat: int) -> dict[str, Any]:
+    from footprint_compiler import runners
+
+    found = asdict(runners.bench(artifact, sample, repeat=repeat))
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _compare(artifact: Artifact, sample: Sample, model: Path, repeat: int) -> dict[str, Any]:
+    from footprint_compiler.versus import time_against_onnxruntime
+
+    return time_against_onnxruntime(artifact, sample, model, repeat)

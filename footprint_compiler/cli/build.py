@@ -1,0 +1,165 @@
+"""`fpc build`: from an ONNX file to a library."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from footprint_compiler.cli import text
+from footprint_compiler.cli.command import FpcCommand, console, settings, show
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from footprint_compiler.artifact import Artifact
+    from footprint_compiler.progress import PassRecord
+
+
+def parse_shape(context: click.Context, option: click.Parameter, values: Any) -> dict[str, Any]:
+    """``NAME=1,3,320,320`` -> {NAME: (1, 3, 320, 320)}."""
+    shapes = {}
+    for value in values:
+        name, equals, dimensions = value.rpartition("=")
+        numbers = dimensions.split(",") if dimensions else []
+        if not equals or not name or not all(n.strip().isdecimal() for n in numbers):
+            raise click.BadParameter(f"{value!r} is not NAME=1,3,320,320", context, option)
+        if any(int(n) == 0 for n in numbers):
+            raise click.BadParameter(f"{value!r} has a dimension of 0", context, option)
+        shapes[name] = tuple(int(n) for n in numbers)
+    return shapes
+
+
+def parse_constant(context: click.Context, option: click.Parameter, values: Any) -> dict[str, Any]:
+    """``NAME=VALUE`` -> {NAME: int, float or text}."""
+    constants: dict[str, str | int | float] = {}
+    for value in values:
+        name, equals, content = value.rpartition("=")
+        if not equals or not name or not content:
+            raise click.BadParameter(f"{value!r} is not NAME=VALUE", context, option)
+        constants[name] = _number_or_text(content)
+    return constants
+
+
+def _number_or_text(content: str) -> str | int | float:
+    for convert in (int, float):
+        try:
+            return convert(content)
+        except ValueError:
+            continue
+    return content
+
+
+@click.command("build", cls=FpcCommand)
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--target", default="native", show_default=True, help="Name, alias or .toml file.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder (or .tar) to write.")
+@click.option(
+    "--shape",
+    "shapes",
+    multiple=True,
+    callback=parse_shape,
+    metavar="NAME=1,3,320,320",
+    help="Shape of an input with dynamic dimensions; repeatable.",
+)
+@click.option(
+    "--constant",
+    "constants",
+    multiple=True,
+    callback=parse_constant,
+    metavar="NAME=VALUE",
+    help="Make an input a constant; repeatable.",
+)
+@click.option(
+    "--weights",
+    type=click.Choice(["flash", "extern"]),
+    default="flash",
+    show_default=True,
+    help="In the library, or in a file of their own given by pointer.",
+)
+@click.option("--format", type=click.Choice(["dir", "tar"]), default="dir", show_default=True)
+@click.option("--name", help="C identifier, prefix of every symbol.  [default: from -o]")
+@click.option("--cc", metavar="DRIVER", help="Link with this compiler (gcc) instead of zig.")
+@click.option("--dump-ir", type=click.Path(path_type=Path), help="Write the IR after every pass.")
+@click.option("--explain", metavar="PASS", help="Say why a pass declined to rewrite.")
+@click.option("--print-pass-times", is_flag=True, help="Seconds of every pass.")
+def build(
+    model: Path, target: str, out: Path | None, print_pass_times: bool, **options: Any
+) -> None:
+    """Compile MODEL (.onnx) to a C library, a header and a memory plan."""
+    from footprint_compiler.options import BuildOptions
+
+    chosen = BuildOptions(**options)
+    out = out or Path("build") / model.stem
+    reporter = settings().reporter()
+    start = time.perf_counter()
+    try:
+        from footprint_compiler.build import build as build_model
+
+        artifact = build_model(model, target=target, options=chosen, out=out, reporter=reporter)
+    finally:
+        reporter.close()
+    seconds = time.perf_counter() - start
+    payload: dict[str, Any] = {
+        "path": str(artifact.path),
+        "seconds": round(seconds, 3),
+        "manifest": dict(artifact.manifest),
+    }
+    if print_pass_times:
+        payload["passes"] = [vars(record) for record in reporter.passes]
+        if not settings().as_json:
+            _draw_pass_times(console(), reporter.passes)
+    show(payload, lambda screen: draw_summary(screen, artifact, seconds))
+
+
+def draw_summary(screen: Console, artifact: Artifact, seconds: float | None = None) -> None:
+    """Footprint, plan and files of a build."""
+    manifest = artifact.manifest
+    ram, flash, plan = (
+        manifest["footprint"]["ram"],
+        manifest["footprint"]["flash"],
+        manifest["plan"],
+    )
+    rows = [
+        ("target", artifact.target),
+        ("RAM", _total(ram)),
+        ("flash", _total(flash)),
+        ("plan", f"peak {plan['peak_bytes']} B, lower bound {plan['lower_bound_bytes']} B, "
+                 f"gap {plan['gap']:.1%}"),
+        ("MACs", f"{manifest['macs']:,}"),
+        ("inputs", _specs(artifact.inputs)),
+        ("outputs", _specs(artifact.outputs)),
+        ("written", f"{artifact.path}" + (f" in {seconds:.1f} s" if seconds else "")),
+    ]  # fmt: skip
+    for label, value in rows:
+        screen.print(f"{label:<8} {text.printable(value)}", markup=False, soft_wrap=True)
+
+
+def _total(parts: Any) -> str:
+    named = ", ".join(
+        f"{key.removesuffix('_bytes')} {text.size(value)}"
+        for key, value in parts.items()
+        if key != "total_bytes" and value
+    )
+    return f"{text.size(parts['total_bytes'])} ({named})"
+
+
+def _specs(specs: Any) -> str:
+    return ", ".join(f"{s.name} {text.shape(s.shape)} {s.dtype}" for s in specs)
+
+
+def _draw_pass_times(screen: Console, records: list[PassRecord]) -> None:
+    listing = text.table(
+        "pass", "ms", "operators", "constants", right=("ms", "operators", "constants")
+    )
+    for record in records:
+        text.add_row(
+            listing,
+            record.name,
+            f"{record.seconds * 1000:.1f}",
+            record.ops,
+            text.size(record.constant_bytes),
+        )
+    screen.print(listing)
