@@ -20,8 +20,9 @@ def plan_memory(program: Program, align_bytes: int = 16, pool: str = "sram") -> 
 
     Args:
         program: kernel calls in execution order.
-        align_bytes: alignment of every tensor that is not a view, a power of two. The arena's
-            own alignment is this or that of the most aligned scratch block, if that is larger.
+        align_bytes: alignment of every tensor that is not a view, at least, a power of two.
+            Wider elements and scratch blocks may ask for more; the arena's own alignment is
+            the largest of all.
         pool: name of the pool that the arena lies in.
 
     Returns:

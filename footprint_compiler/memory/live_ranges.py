@@ -19,6 +19,7 @@ from footprint_compiler.errors import PlanError
 from footprint_compiler.memory.in_place import share_in_place
 from footprint_compiler.memory.storages import Location, check_accesses, locate_tensors
 from footprint_compiler.program import Program
+from footprint_compiler.tensor import DTYPE_BYTES
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,8 @@ def live_storages(program: Program, align_bytes: int) -> tuple[Storage, ...]:
 
     Args:
         program: checked on the way.
-        align_bytes: alignment of every tensor; scratch has its own.
+        align_bytes: alignment of every storage of a tensor, at least; more where its elements
+            are wider. Scratch has its own.
 
     Raises:
         PlanError: the program is not sound (see ``storages``).
@@ -87,11 +89,15 @@ def live_storages(program: Program, align_bytes: int) -> tuple[Storage, ...]:
     locations = locate_tensors(program)
     check_accesses(program, locations)
     ranges = owner_ranges(program, locations)
+    widest: dict[str, int] = {}
+    for name, location in locations.items():
+        width = DTYPE_BYTES[program.tensors[name].dtype]
+        widest[location.storage] = max(width, widest.get(location.storage, 1))
     storages = [
         Storage(
             name=owners[0],
             size_bytes=program.tensors[owners[0]].size_bytes,
-            align_bytes=align_bytes,
+            align_bytes=max(align_bytes, *(widest[owner] for owner in owners)),
             first_step=min(ranges[owner][0] for owner in owners),
             end_step=max(ranges[owner][1] for owner in owners),
             owners=owners,

@@ -40,7 +40,7 @@ def check_geometry(program: Program, plan: MemoryPlan, roots: dict[str, Root]) -
             min(parts[early].end_step, parts[late].end_step),
         )
         pair_found = len(steps) == 1 and any(
-            _is_pair(program, plan, steps[0], (late_name, early_name))
+            _is_pair(program, plan, roots, steps[0], late_name, early_name)
             for late_name, early_name in (
                 (owners[late], owners[early]),
                 (owners[early], owners[late]),
@@ -50,23 +50,23 @@ def check_geometry(program: Program, plan: MemoryPlan, roots: dict[str, Root]) -
             refuse_overlap(owners[one], owners[other])
 
 
-def _is_pair(program: Program, plan: MemoryPlan, step: int, names: tuple[str, str]) -> bool:
-    """Whether step ``step`` computes the owner ``names[0]`` in place of ``names[1]``, exactly."""
+def _is_pair(
+    program: Program,
+    plan: MemoryPlan,
+    roots: dict[str, Root],
+    step: int,
+    result: str,
+    source: str,
+) -> bool:
+    """Whether step ``step`` computes all of ``result`` in place of all of ``source``."""
     if step >= len(program.calls):
         return False
     call = program.calls[step]
+    places = extent(plan, result), extent(plan, source)
     return any(
         exactly_in_place(program, plan, call, output, input_)
-        and (extent(plan, call.outputs[output]), extent(plan, call.inputs[input_]))
-        == (extent(plan, names[0]), extent(plan, names[1]))
-        and _owned_by(program, call.outputs[output], names[0])
-        and _owned_by(program, call.inputs[input_], names[1])
+        and (extent(plan, call.outputs[output]), extent(plan, call.inputs[input_])) == places
+        and roots[call.outputs[output]].name == result
+        and roots[call.inputs[input_]].name == source
         for output, input_ in call.in_place
     )
-
-
-def _owned_by(program: Program, name: str, owner: str) -> bool:
-    bases = {view.tensor: view.base for view in program.views}
-    while name != owner and name in bases:
-        name = bases[name]
-    return name == owner
