@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from tvm import relax
 
 from footprint_compiler.kernels.anchors import legalize_map
+from footprint_compiler.lower import VIEW_OPS
+from footprint_compiler.passes.base import Pass, Upstream
+from footprint_compiler.passes.choose_layout import ChooseLayout
+from footprint_compiler.passes.fold_affine import FoldAffine
 
-def lower_to_tir(module: Any) -> Any:
-    """Relax operators -> fused calls of TIR functions, with view operators left in place."""
-    module = relax.transform.DecomposeOpsForInference()(module)
-    module = relax.transform.FoldConstant()(module)
-    module = relax.transform.ConvertLayout({"relax.nn.conv2d": ["NHWC", "OIHW"]})(module)
-    module = relax.transform.FoldConstant()(module)
-    module = relax.transform.LegalizeOps(legalize_map(), skip_ops=["relax.reshape","relax.flatten","relax.squeeze","relax.expand_dims"])(module)
-    module = relax.transform.AnnotateTIROpPattern()(module)
-    module = relax.transform.FoldConstant()(module)
-    module = relax.transform.FuseOps()(module)
-    module = relax.transform.FuseTIR()(module)
-    return relax.transform.DeadCodeElimination()(module)
+
+def layout_phase() -> list[Pass]:
+    """Relax to Relax: fewer operators, channels last."""
+    return [
+        FoldAffine(),  # before layout: it knows channel axes by their ONNX position
+        ChooseLayout(),
+        Upstream("eliminate-common-subexpressions", relax.transform.EliminateCommonSubexpr()),
+        Upstream("eliminate-dead-code", relax.transform.DeadCodeElimination()),
+    ]
+
+
+def lower_phase() -> list[Pass]:
+    """Relax operators to fused calls of TIR functions; views stay operators."""
+    return [
+        Upstream("decompose-operators", relax.transform.DecomposeOpsForInference()),
+        Upstream("legalize", relax.transform.LegalizeOps(legalize_map(), list(VIEW_OPS))),
+        Upstream("annotate-patterns", relax.transform.AnnotateTIROpPattern()),
+        Upstream("fuse-operators", relax.transform.FuseOps()),
+        Upstream("fuse-tir", relax.transform.FuseTIR()),
+        Upstream("eliminate-dead-functions", relax.transform.DeadCodeElimination()),
+    ]

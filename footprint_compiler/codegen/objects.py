@@ -100,7 +100,9 @@ def _to_pointer_parameters(func: Any) -> LoweredKernel:
     attrs = dict(func.attrs.items()) if func.attrs else {}
     attrs["calling_conv"] = 0
     new = tirx.PrimFunc(
-        params + lifted, tirx.SeqStmt([*prefix, body]), attrs=tvm.ir.make_node("ir.DictAttrs", **attrs)
+        params + lifted,
+        tirx.SeqStmt([*prefix, body]),
+        attrs=tvm.ir.make_node("ir.DictAttrs", **attrs),
     )
     return LoweredKernel(new, tuple(scratch))
 

@@ -1,0 +1,115 @@
+"""What a pass is, and the one runner that applies a list of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import tvm
+import tvm_ffi
+from tvm import relax
+
+from footprint_compiler.errors import CodegenError, FpcError
+
+
+@dataclass
+class PassContext:
+    """What a pass may read, and where it says why a rule declined.
+
+    Attributes:
+        target: ``footprint_compiler.targets.Target``.
+        explain: name of the pass whose declined rewrites are collected, or None.
+        dump_ir: folder that receives the IR after every pass that changed it, or None.
+        log: one line for the user.
+    """
+
+    target: Any
+    explain: str | None = None
+    dump_ir: Path | None = None
+    log: Callable[[str], None] = lambda line: None
+    declined: list[str] = field(default_factory=list)
+    records: list[PassRecord] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class PassRecord:
+    """What one pass did: seconds, and operator and constant counts before and after."""
+
+    name: str
+    seconds: float
+    ops_before: int
+    ops_after: int
+    constant_bytes: int
+    changed: bool
+
+
+class Pass(Protocol):
+    """A frozen dataclass with a kebab-case ``name`` and ``run(module, ctx) -> module``."""
+
+    @property
+    def name(self) -> str: ...
+
+    def run(self, module: Any, ctx: PassContext) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """A pass of TVM under our interface."""
+
+    name: str
+    tvm_pass: Any
+
+    def run(self, module: Any, ctx: PassContext) -> Any:
+        """Apply the TVM pass."""
+        return self.tvm_pass(module)
+
+
+def run_passes(module: Any, passes: Sequence[Pass], ctx: PassContext) -> Any:
+    """Apply ``passes`` in order; verify the IR after each and record what it did.
+
+    Raises:
+        CodegenError: the IR is not well formed after a pass; names it and those before it.
+    """
+    applied: list[str] = []
+    for number, item in enumerate(passes):
+        before = _count(module)
+        start = time.perf_counter()
+        try:
+            after_module = item.run(module, ctx)
+        except FpcError:
+            raise
+        except Exception as error:
+            line = str(error).strip().splitlines()[-1] if str(error).strip() else repr(error)
+            raise CodegenError(f"pass {item.name} failed after [{', '.join(applied)}]: {line}") from error
+        seconds = time.perf_counter() - start
+        applied.append(item.name)
+        if not relax.analysis.check_well_formed(after_module):
+            raise CodegenError(f"IR is not well formed after pass {item.name}; passes so far: {applied}")
+        changed = not tvm_ffi.structural_equal(module, after_module)
+        ops, constant_bytes = _count(after_module)
+        ctx.records.append(
+            PassRecord(item.name, seconds, before[0], ops, constant_bytes, changed)
+        )
+        if ctx.dump_ir is not None and changed:
+            ctx.dump_ir.mkdir(parents=True, exist_ok=True)
+            text = after_module.script(show_meta=False)
+            (ctx.dump_ir / f"{number:02d}-{item.name}.py").write_text(text)
+        module = after_module
+    return module
+
+
+def _count(module: Any) -> tuple[int, int]:
+    """(bindings of main, bytes of its distinct constants)."""
+    main = module["main"]
+    bindings = sum(len(block.bindings) for block in main.body.blocks)
+    sizes: dict[int, int] = {}
+
+    def visit(expr: Any) -> None:
+        if isinstance(expr, tvm.ir.GenericConst) and hasattr(expr.value, "numpy"):
+            sizes[hash(expr.value)] = int(expr.value.numpy().nbytes)
+
+    relax.analysis.post_order_visit(main, visit)
+    return bindings, sum(sizes.values())

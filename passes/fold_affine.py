@@ -1,0 +1,230 @@
+"""Fold per-channel affine chains into the convolution or matrix product that feeds them.
+
+    (W * x + b) * s + t  =  (s * W) * x + (s * b + t)          s, t constant per output channel
+
+A batch normalization is the chain s = gamma / sqrt(var + eps), t = beta - mean * s. A chain that
+does not follow a linear operator with constant weights becomes at most one multiply and one add.
+Products are formed in float64 and rounded once, so results differ from the chain as written by
+rounding only. A value that is used elsewhere ends the chain there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tvm
+from tvm import relax
+
+from footprint_compiler.passes.base import PassContext
+from footprint_compiler.passes.rebuild import Rebuilder, constant_array, is_constant, op_name, shape_of
+
+_LINEAR = {"relax.nn.conv2d": 1, "relax.nn.conv1d": 1}
+"""Linear operator -> channel axis of its result."""
+
+
+@dataclass(frozen=True)
+class _Chain:
+    """base * scale + shift, not yet emitted; ``axis`` is the channel axis of ``base``."""
+
+    base: Any
+    linear: Any
+    scale: np.ndarray
+    shift: np.ndarray
+    axis: int
+
+
+@dataclass(frozen=True)
+class FoldAffine:
+    """See the module."""
+
+    name: str = "fold-affine"
+
+    def run(self, module: Any, ctx: PassContext) -> Any:
+        """Rewrite ``main``."""
+        return _Folding(module, ctx).run()
+
+
+class _Folding:
+    def __init__(self, module: Any, ctx: PassContext) -> None:
+        self.rebuilder = Rebuilder(module)
+        self.builder = self.rebuilder.builder
+        self.values = self.rebuilder.values
+        self.ctx = ctx
+        self.uses = _count_uses(module["main"])
+
+    def run(self) -> Any:
+        return self.rebuilder.run(self._visit, self._result, lambda var: var)
+
+    def _result(self, expr: Any) -> Any:
+        if isinstance(expr, relax.Tuple):
+            return relax.Tuple([self._result(item) for item in expr.fields])
+        return self._force(expr)
+
+    def _force(self, expr: Any) -> Any:
+        """The expression that stands for an old one, chains emitted."""
+        if isinstance(expr, relax.Tuple):
+            return relax.Tuple([self._force(item) for item in expr.fields])
+        if isinstance(expr, tvm.ir.Var) and expr in self.values:
+            value = self.values[expr]
+            if isinstance(value, _Chain):
+                value = self._emit(value)
+                self.values[expr] = value
+            return value
+        return expr
+
+    def _visit(self, var: Any, expr: Any) -> Any:
+        chain = self._start(expr) or self._extend(expr)
+        if chain is not None:
+            return chain if self.uses.get(var, 0) == 1 else self._emit(chain)
+        if isinstance(expr, relax.TupleGetItem):
+            held = self.values.get(expr.tuple_value)
+            if isinstance(held, tuple):
+                return held[expr.index]
+            return self.builder.emit(relax.TupleGetItem(self._force(expr.tuple_value), expr.index))
+        normalized = self._batch_norm(var, expr)
+        if normalized is not None:
+            return normalized
+        if isinstance(expr, relax.Call):
+            arguments = [self._force(argument) for argument in expr.args]
+            return self.builder.emit(relax.Call(expr.op, arguments, expr.attrs, expr.ty_args))
+        return self._force(expr)
+
+    def _start(self, expr: Any) -> _Chain | None:
+        name = op_name(expr)
+        if name == "relax.matmul":
+            if not is_constant(expr.args[1]) or len(shape_of(expr.args[1])) != 2:
+                return None
+            axis = len(shape_of(expr)) - 1
+        elif name in _LINEAR and is_constant(expr.args[1]):
+            axis = _LINEAR[name]
+            layout = expr.attrs.data_layout
+            if layout not in ("NCHW", "NCW"):
+                return None
+        else:
+            return None
+        if not str(expr.ty.dtype).startswith("float"):
+            return None
+        channels = shape_of(expr)[axis]
+        return _Chain(None, expr, np.ones(channels), np.zeros(channels), axis)
+
+    def _extend(self, expr: Any) -> _Chain | None:
+        name = op_name(expr)
+        if name not in _AFFINE or not str(expr.ty.dtype).startswith("float"):
+            return None
+        left, right = expr.args
+        if is_constant(left) and is_constant(right):
+            return None
+        if is_constant(right):
+            operand, constant, swapped = left, right, False
+        elif is_constant(left) and name != "relax.divide":
+            operand, constant, swapped = right, left, True
+        else:
+            return None
+        if shape_of(operand) != shape_of(expr):
+            return None
+        held = self.values.get(operand)
+        rank = len(shape_of(expr))
+        axis = held.axis if isinstance(held, _Chain) else (1 if rank > 2 else rank - 1)
+        vector = _per_channel(constant, shape_of(expr), axis)
+        if vector is None:
+            return None
+        if isinstance(held, _Chain):
+            chain = held
+        else:
+            channels = shape_of(expr)[axis]
+            chain = _Chain(self._force(operand), None, np.ones(channels), np.zeros(channels), axis)
+        scale, shift = _AFFINE[name](chain.scale, chain.shift, vector, swapped)
+        if not (np.all(np.isfinite(scale)) and np.all(np.isfinite(shift))):
+            return None
+        return _Chain(chain.base, chain.linear, scale, shift, chain.axis)
+
+    def _batch_norm(self, var: Any, expr: Any) -> Any:
+        """A tuple whose first item is a chain, for a batch normalization with constant statistics."""
+        if op_name(expr) != "relax.nn.batch_norm":
+            return None
+        x, *statistics = expr.args
+        if not all(is_constant(item) for item in statistics):
+            return None
+        gamma, beta, mean, variance = (constant_array(c).astype("float64") for c in statistics)
+        attrs = expr.attrs
+        scale = (gamma if attrs.scale else 1.0) / np.sqrt(variance + float(attrs.epsilon))
+        shift = (beta if attrs.center else 0.0) - mean * scale
+        axis = int(attrs.axis)
+        held = self.values.get(x)
+        if isinstance(held, _Chain) and held.axis == axis:
+            chain = _Chain(held.base, held.linear, held.scale * scale, held.shift * scale + shift, axis)
+        else:
+            chain = _Chain(self._force(x), None, scale, shift, axis)
+        return (self._emit(chain),)
+
+    def _emit(self, chain: _Chain) -> Any:
+        emit = self.builder.emit
+        if chain.linear is not None:
+            call = chain.linear
+            dtype = str(call.ty.dtype)
+            weights = call.args[1]
+            if not np.all(chain.scale == 1):
+                array = constant_array(weights).astype("float64")
+                shape = [1] * array.ndim
+                shape[-1 if op_name(call) == "relax.matmul" else 0] = -1
+                weights = relax.const((array * chain.scale.reshape(shape)).astype(dtype))
+            value = emit(
+                relax.Call(call.op, [self._force(call.args[0]), weights], call.attrs, call.ty_args)
+            )
+        else:
+            value = chain.base
+            dtype = str(value.ty.dtype)
+            if not np.all(chain.scale == 1):
+                value = emit(relax.op.multiply(value, self._vector(chain, chain.scale, dtype)))
+        if np.any(chain.shift != 0):
+            value = emit(relax.op.add(value, self._vector(chain, chain.shift, dtype)))
+        return value
+
+    def _vector(self, chain: _Chain, values: np.ndarray, dtype: str) -> Any:
+        rank = len(shape_of(chain.linear if chain.linear is not None else chain.base))
+        shape = [1] * rank
+        shape[chain.axis] = -1
+        return relax.const(values.reshape(shape).astype(dtype))
+
+
+def _count_uses(main: Any) -> dict[Any, int]:
+    uses: dict[Any, int] = {}
+
+    def visit(expr: Any) -> None:
+        if isinstance(expr, tvm.ir.Var):
+            uses[expr] = uses.get(expr, 0) + 1
+        elif isinstance(expr, relax.Tuple):
+            for item in expr.fields:
+                visit(item)
+        elif isinstance(expr, relax.TupleGetItem):
+            visit(expr.tuple_value)
+        elif isinstance(expr, relax.Call):
+            for item in expr.args:
+                visit(item)
+
+    for block in main.body.blocks:
+        for binding in block.bindings:
+            visit(binding.value)
+    visit(main.body.body)
+    return uses
+
+
+def _per_channel(constant: Any, shape: tuple[int, ...], axis: int) -> np.ndarray | None:
+    """The constant as one value per channel, or None when it varies along another axis."""
+    array = constant_array(constant).astype("float64")
+    array = array.reshape((1,) * (len(shape) - array.ndim) + array.shape)
+    if any(size != 1 for position, size in enumerate(array.shape) if position != axis):
+        return None
+    vector: np.ndarray = np.broadcast_to(array.reshape(-1), (shape[axis],))
+    return vector
+
+
+_AFFINE: dict[str, Any] = {
+    "relax.add": lambda s, t, c, _: (s, t + c),
+    "relax.subtract": lambda s, t, c, swapped: (-s, c - t) if swapped else (s, t - c),
+    "relax.multiply": lambda s, t, c, _: (s * c, t * c),
+    "relax.divide": lambda s, t, c, _: (s / c, t / c),
+}
+"""(scale, shift, constant, constant on the left) -> (scale, shift)."""

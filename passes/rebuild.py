@@ -1,0 +1,79 @@
+"""Rebuild the one function of a model, binding by binding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tvm
+from tvm import relax
+
+
+class Rebuilder:
+    """Walks ``main`` in order and emits a new one.
+
+    ``visit`` receives each bound value and returns what stands for it (any Python object);
+    ``result`` turns such objects into expressions for the function's result.
+    """
+
+    def __init__(self, module: Any) -> None:
+        self.module = module
+        self.main = module["main"]
+        self.builder = relax.BlockBuilder()
+        self.values: dict[Any, Any] = {}
+
+    def run(
+        self, visit: Callable[[Any, Any], Any], result: Callable[[Any], Any], param: Callable[[Any], Any]
+    ) -> Any:
+        """The rebuilt module.
+
+        Args:
+            visit: (variable, value expression) -> stand-in.
+            result: expression of the old result -> expression of the new one.
+            param: parameter variable -> stand-in.
+        """
+        builder, main = self.builder, self.main
+        for var in main.params:
+            self.values[var] = param(var)
+        with builder.function("main", list(main.params)):
+            with builder.dataflow():
+                for block in main.body.blocks:
+                    for binding in block.bindings:
+                        self.values[binding.var] = visit(binding.var, binding.value)
+                output = builder.emit_output(result(main.body.body))
+            builder.emit_func_output(output)
+        new_main = builder.get()["main"]
+        if main.attrs:
+            new_main = new_main.with_attrs(dict(main.attrs.items()))
+        functions = {gv: f for gv, f in self.module.functions.items() if gv.name_hint != "main"}
+        functions[self.module.get_global_var("main")] = new_main
+        return tvm.IRModule(functions, attrs=self.module.attrs)
+
+
+def is_constant(expr: Any) -> bool:
+    """Whether ``expr`` is a tensor known at compile time."""
+    return isinstance(expr, tvm.ir.GenericConst) and hasattr(expr.value, "numpy")
+
+
+def constant_array(expr: Any) -> np.ndarray:
+    """The NumPy array of a Relax constant."""
+    array: np.ndarray = expr.value.numpy()
+    return array
+
+
+def op_name(expr: Any) -> str:
+    """``relax.add`` and so on, or an empty string for what is not an operator call."""
+    if isinstance(expr, relax.Call) and isinstance(expr.op, tvm.ir.Op):
+        return str(expr.op.name)
+    return ""
+
+
+def shape_of(expr: Any) -> tuple[int, ...]:
+    """Static shape of a tensor expression."""
+    return tuple(int(extent) for extent in expr.ty.shape)
+
+
+def integers(values: Any) -> list[int]:
+    """Python integers of a TVM array or tuple."""
+    return [int(getattr(value, "value", value)) for value in values]
