@@ -1,0 +1,83 @@
+"""What an artifact may need from outside: memory functions, libm and compiler helpers, no more.
+
+The names of the helpers are those of the Arm run-time ABI (`__aeabi_*`) and of libgcc, which
+compiler-rt shares (`__divdi3`, `__floatdisf`, ...): operation, then machine modes.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
+
+from footprint_compiler.codegen.archive import defined_symbols
+from footprint_compiler.errors import CodegenError
+
+MEMORY_FUNCTIONS = frozenset({"memcpy", "memset", "memmove"})
+
+_LIBM_BASES = """
+    acos acosh asin asinh atan atan2 atanh cbrt ceil copysign cos cosh erf erfc exp exp10 exp2
+    expm1 fabs floor fma fmax fmin fmod frexp ldexp lgamma log log10 log1p log2 logb modf
+    nearbyint pow remainder rint round roundeven sin sinh sqrt tan tanh tgamma trunc
+"""
+LIBM_FUNCTIONS = frozenset(
+    f"{base}{suffix}" for base in _LIBM_BASES.split() for suffix in ("", "f")
+)
+
+_MODE = "(?:qi|hi|si|di|ti|hf|bf|sf|df)"
+_HELPER = re.compile(
+    r"__aeabi_\w+"
+    rf"|__(?:u?div|u?mod|u?divmod|mul|ashl|ashr|lshr|neg|clz|ctz|ffs|popcount|parity|bswap){_MODE}[234]"
+    rf"|__(?:add|sub|mul|div|neg){_MODE}[23]"
+    rf"|__(?:fix|fixuns|float|floatun|floatuns|extend|trunc){_MODE}{_MODE}2?"
+    rf"|__(?:eq|ne|lt|le|gt|ge|unord|cmp|powi){_MODE}2"
+    r"|__gnu_(?:h2f_ieee|f2h_ieee|d2h_ieee)"
+)
+
+
+@dataclass(frozen=True)
+class Externals:
+    """Names that the linker takes from elsewhere, each sorted."""
+
+    memory: tuple[str, ...]
+    libm: tuple[str, ...]
+    helpers: tuple[str, ...]
+
+
+def check_undefined(objects: Sequence[bytes], own: Iterable[str] = ()) -> Externals:
+    """What ``objects`` together leave undefined.
+
+    Args:
+        objects: ELF relocatable objects.
+        own: symbols that are defined elsewhere in the artifact.
+
+    Raises:
+        CodegenError: a name is not on the list, for example one of TVM's runtime.
+    """
+    defined = {symbol for data in objects for symbol in defined_symbols(data)} | set(own)
+    wanted = {symbol for data in objects for symbol in undefined_symbols(data)} - defined
+    memory = wanted & MEMORY_FUNCTIONS
+    libm = wanted & LIBM_FUNCTIONS
+    helpers = {name for name in wanted - memory - libm if _HELPER.fullmatch(name)}
+    foreign = sorted(wanted - memory - libm - helpers)
+    if foreign:
+        raise CodegenError(
+            "the kernels need symbols that no artifact may need: " + ", ".join(foreign)
+        )
+    return Externals(tuple(sorted(memory)), tuple(sorted(libm)), tuple(sorted(helpers)))
+
+
+def undefined_symbols(data: bytes) -> list[str]:
+    """Names that an ELF object uses and does not define."""
+    table = ELFFile(io.BytesIO(data)).get_section_by_name(".symtab")
+    if not isinstance(table, SymbolTableSection):
+        return []
+    return [
+        symbol.name
+        for symbol in table.iter_symbols()
+        if symbol["st_shndx"] == "SHN_UNDEF" and symbol.name
+    ]

@@ -1,0 +1,194 @@
+"""The last step of a build: program, plan and kernels become an artifact on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from footprint_compiler.artifact import Artifact
+from footprint_compiler.codegen.archive import make_archive
+from footprint_compiler.codegen.elf_check import Externals, check_undefined
+from footprint_compiler.codegen.entry import Interface
+from footprint_compiler.codegen.footprint import Footprint, measure_code, measure_context
+from footprint_compiler.codegen.manifest import (
+    MANIFEST,
+    Build,
+    describe,
+    to_json,
+)
+from footprint_compiler.codegen.read import open_artifact
+from footprint_compiler.codegen.stack import worst_case_stack
+from footprint_compiler.codegen.staging import staged_file, staged_folder
+from footprint_compiler.codegen.tar import make_tar
+from footprint_compiler.codegen.toolchain import Toolchain, find_toolchain
+from footprint_compiler.codegen.weights import pack_weights
+from footprint_compiler.errors import OutputError, UsageError
+from footprint_compiler.memory.plan import MemoryPlan
+from footprint_compiler.options import BuildOptions
+from footprint_compiler.program import Program
+from footprint_compiler.targets import Target
+
+_IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+_NO_FOOTPRINT = Footprint(0, 0, 0, 0, 0)
+
+
+def emit_artifact(
+    program: Program,
+    plan: MemoryPlan,
+    kernel_objects: Sequence[bytes],
+    target: Target,
+    options: BuildOptions,
+    *,
+    model_sha256: str,
+    model_file: str,
+    out: Path,
+    layers: Sequence[Mapping[str, Any]] = (),
+) -> Artifact:
+    """Writes the artifact of one build; the same arguments give the same bytes.
+
+    Args:
+        program, plan: what is called, and where its tensors lie.
+        kernel_objects: ELF objects that define every kernel of the program.
+        target: the machine.
+        options: ``weights``, ``format`` and ``cc`` are read here.
+        model_sha256, model_file: of the model; the file's name without its folder.
+        out: the folder; with ``format="tar"`` the file, whose name gets ``.tar`` if it lacks it.
+        layers: more manifest entries for each call, in the order of the calls.
+
+    Raises:
+        CodegenError: an object breaks a guarantee: symbols, global data, recursion.
+        ToolchainError: the compiler or linker is missing or fails.
+        OutputError: ``out`` cannot be written.
+        UsageError: the program's name is not a C identifier.
+    """
+    if not _IDENTIFIER.fullmatch(program.name):
+        raise UsageError(f"{program.name!r} is not a C identifier", "Give one with --name.")
+    weights = pack_weights(program, align_bytes=16 if target.is_bare_metal else 64)
+    interface = Interface(
+        program, plan, weights, options.weights == "extern", target.name, model_sha256
+    )
+    with _scratch_folder() as folder:
+        toolchain = find_toolchain(target, options.cc, folder)
+        entry, weights_object = _compile(interface, toolchain, target)
+        code = [entry, *kernel_objects]
+        externals = check_undefined(code, own=[f"{program.name}_weights"])
+        footprint = Footprint(
+            code_bytes=measure_code(code),
+            weights_bytes=len(weights.data),
+            arena_bytes=interface.arena_bytes,
+            stack_bytes=worst_case_stack(code, interface.public_symbols),
+            context_bytes=measure_context(entry),
+        )
+        members = _members(entry, kernel_objects, weights_object)
+        files, roles = _files(interface, footprint, members)
+        if target.toolchain.output == "shared":
+            library = f"lib{program.name}.so"
+            files[library] = _link(interface, toolchain, members, externals, library)
+            roles = {"library": library, **roles}
+        else:
+            roles = {"library": roles["static_library"], **roles}
+    build = Build(interface, target, footprint, externals, model_file, layers)
+    hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    files[MANIFEST] = to_json(describe(build, roles, hashes)).encode()
+    return open_artifact(_write(files, program.name, options.format, out))
+
+
+def _compile(
+    interface: Interface, toolchain: Toolchain, target: Target
+) -> tuple[bytes, bytes | None]:
+    """Objects of the entry point and, if it has any in flash, of the weights."""
+    name, folder = interface.program.name, toolchain.folder
+    # The entry point uses no macro of the footprint, which is not known before it is compiled.
+    (folder / f"{name}.h").write_text(interface.render_header(_NO_FOOTPRINT), encoding="utf-8")
+    (folder / "entry.c").write_text(interface.render_entry(), encoding="utf-8")
+    entry = toolchain.compile("entry.c")
+    if interface.extern_weights or not interface.weights.data:
+        return entry, None
+    arm = target.toolchain.zig_target.startswith(("arm", "thumb"))
+    (folder / "weights.bin").write_bytes(interface.weights.data)
+    source = interface.render_weights("weights.bin", arm=arm)
+    (folder / "weights.S").write_text(source, encoding="utf-8")
+    return entry, toolchain.compile("weights.S")
+
+
+def _members(
+    entry: bytes, kernel_objects: Sequence[bytes], weights_object: bytes | None
+) -> dict[str, bytes]:
+    members = {"entry.o": entry}
+    members |= {f"kernels{index}.o": data for index, data in enumerate(kernel_objects)}
+    if weights_object is not None:
+        members["weights.o"] = weights_object
+    return members
+
+
+def _files(
+    interface: Interface, footprint: Footprint, members: Mapping[str, bytes]
+) -> tuple[dict[str, bytes], dict[str, str]]:
+    """Content by file name, and file name by role."""
+    name = interface.program.name
+    roles = {
+        "static_library": f"lib{name}.a",
+        "header": f"{name}.h",
+        "manifest": MANIFEST,
+        "plan": "plan.json",
+        "plan_csv": "plan.csv",
+    }
+    files = {
+        f"lib{name}.a": make_archive(members),
+        f"{name}.h": interface.render_header(footprint).encode(),
+        "plan.json": interface.plan.to_json().encode(),
+        "plan.csv": interface.plan.to_csv().encode(),
+    }
+    if interface.extern_weights:
+        roles["weights"] = f"{name}.weights.bin"
+        files[f"{name}.weights.bin"] = interface.weights.data
+    return files, roles
+
+
+def _link(
+    interface: Interface,
+    toolchain: Toolchain,
+    members: Mapping[str, bytes],
+    externals: Externals,
+    library: str,
+) -> bytes:
+    for name, data in members.items():
+        (toolchain.folder / name).write_bytes(data)
+    script = interface.render_version_script()
+    (toolchain.folder / "exports.map").write_text(script, encoding="utf-8")
+    # Helpers come last, so that the system's libm wins over a copy among them.
+    wanted = ((externals.libm, "-lm"), (externals.memory, "-lc"), (externals.helpers, "-lgcc"))
+    libraries = [flag for names, flag in wanted if names]
+    return toolchain.link_shared(
+        list(members), library, version_script="exports.map", libraries=libraries
+    )
+
+
+def _write(files: Mapping[str, bytes], name: str, form: str, out: Path) -> Path:
+    if form == "tar":
+        out = out if out.suffix == ".tar" else out.with_name(f"{out.name}.tar")
+        with staged_file(out) as path:
+            path.write_bytes(make_tar(name, files))
+        return out
+    with staged_folder(out) as folder:
+        for file, data in files.items():
+            (folder / file).write_bytes(data)
+            if file.endswith(".so"):
+                (folder / file).chmod((folder / file).stat().st_mode | 0o111)
+    return out
+
+
+@contextmanager
+def _scratch_folder() -> Iterator[Path]:
+    """Where objects are made; gone afterwards, whatever happens."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="fpc-", ignore_cleanup_errors=True) as folder:
+            yield Path(folder)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputError(f"cannot write temporary files: {reason}") from error

@@ -1,0 +1,198 @@
+"""The C header and the C entry point of an artifact, from templates."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jinja2
+
+from footprint_compiler.codegen.footprint import Footprint
+from footprint_compiler.codegen.weights import Weights
+from footprint_compiler.errors import CodegenError
+from footprint_compiler.memory.plan import MemoryPlan
+from footprint_compiler.program import KernelCall, Program
+from footprint_compiler.tensor import TensorSpec
+
+ABI_VERSION = 1
+
+# (macro after the prefix, text of NAME_error); the code is the position.
+ERRORS = (
+    ("OK", "no error"),
+    ("ERROR_NULL", "a pointer is NULL"),
+    ("ERROR_ARENA_BYTES", "the arena is too small"),
+    ("ERROR_ARENA_ALIGN", "the arena is not aligned"),
+    ("ERROR_CONTEXT", "the context was not initialized"),
+    ("ERROR_WEIGHTS", "the weights are missing, not aligned, or of another size"),
+)
+PUBLIC_FUNCTIONS = ("init", "input", "output", "invoke", "error")
+
+_NOT_IN_COMMENT = re.compile(r"[^A-Za-z0-9_.,:;+\-/() \[\]]|//|/(?=\*)")
+_COMMENT_CHARACTERS = 72
+
+
+@dataclass(frozen=True)
+class Interface:
+    """What header and entry point are rendered from."""
+
+    program: Program
+    plan: MemoryPlan
+    weights: Weights
+    extern_weights: bool
+    target: str
+    model_sha256: str
+
+    @property
+    def public_symbols(self) -> tuple[str, ...]:
+        """Exported functions of the library."""
+        return tuple(f"{self.program.name}_{function}" for function in PUBLIC_FUNCTIONS)
+
+    @property
+    def arena_bytes(self) -> int:
+        """Bytes of the arena; C has no empty arrays, so at least one."""
+        return max(self.plan.arena_bytes, 1)
+
+    def render_header(self, footprint: Footprint) -> str:
+        """``<name>.h``."""
+        return _TEMPLATES.get_template("header.h.j2").render(
+            **self._common(),
+            footprint=footprint,
+            model_sha256=self.model_sha256,
+            target=self.target,
+            abi_version=ABI_VERSION,
+            macs=self.program.macs,
+            arena_bytes=self.arena_bytes,
+            arena_align=self.plan.align_bytes,
+            weights_align=self.weights.align_bytes,
+        )
+
+    def render_entry(self) -> str:
+        """``<name>.c``: init, input, output, invoke, error."""
+        calls = [self._call(step, call) for step, call in enumerate(self.program.calls)]
+        body = self._magic_source(calls)
+        return _TEMPLATES.get_template("entry.c.j2").render(
+            **self._common(),
+            magic="0x" + hashlib.sha256(body.encode()).hexdigest()[:8],
+            kernels=_prototypes(self.program),
+            calls=calls,
+            calls_use_arena=any(_uses(call, "a") for call in calls),
+            calls_use_weights=any(_uses(call, "w") for call in calls),
+            message_bytes=max(len(text) for _, text in ERRORS) + 1,
+        )
+
+    def render_weights(self, file: str, *, arm: bool) -> str:
+        """Assembler source that includes the weights from ``file``; ``@`` is a comment on Arm."""
+        return _TEMPLATES.get_template("weights.S.j2").render(
+            name=self.program.name,
+            align=self.weights.align_bytes,
+            size_bytes=len(self.weights.data),
+            file=file,
+            sha256=hashlib.sha256(self.weights.data).hexdigest(),
+            at="%" if arm else "@",
+        )
+
+    def render_version_script(self) -> str:
+        """Linker script that exports the public functions and hides all else."""
+        names = "".join(f"    {symbol};\n" for symbol in self.public_symbols)
+        return f"{{\n  global:\n{names}  local:\n    *;\n}};\n"
+
+    def offset_of(self, tensor: str) -> int:
+        """Bytes from the start of the arena.
+
+        Raises:
+            CodegenError: the plan does not place the tensor.
+        """
+        placement = self.plan.placements.get(tensor)
+        if placement is None:
+            raise CodegenError(f"the memory plan has no place for {tensor!r}")
+        return placement.offset_bytes
+
+    def _common(self) -> dict[str, Any]:
+        return {
+            "name": self.program.name,
+            "upper": self.program.name.upper(),
+            "inputs": [self._io(spec) for spec in self.program.inputs],
+            "outputs": [self._io(spec) for spec in self.program.outputs],
+            "extern_weights": self.extern_weights,
+            "flash_weights": not self.extern_weights and bool(self.weights.data),
+            "errors": [{"macro": macro, "text": c_string(text)} for macro, text in ERRORS],
+        }
+
+    def _io(self, spec: TensorSpec) -> dict[str, Any]:
+        offset = self.offset_of(spec.name)
+        shape = "x".join(str(size) for size in spec.shape) or "scalar"
+        comment = f"{spec.name}  {spec.dtype} {shape}, {spec.size_bytes} bytes at {offset}"
+        return {
+            "name": c_string(spec.name),
+            "dtype": spec.dtype,
+            "rank": len(spec.shape),
+            "shape": "{" + ", ".join(str(size) for size in spec.shape or (1,)) + "}",
+            "bytes": spec.size_bytes,
+            "offset": offset,
+            "scale": None if spec.scale is None else repr(float(spec.scale)),
+            "zero_point": spec.zero_point or 0,
+            "comment": c_comment(comment, len(comment)),
+        }
+
+    def _call(self, step: int, call: KernelCall) -> dict[str, str]:
+        pointers = [
+            f"w + {self.weights.offsets[name]}"
+            if name in self.weights.offsets
+            else f"a + {self.offset_of(name)}"
+            for name in (*call.inputs, *call.outputs)
+        ]
+        scratch = [f"scratch:{step}:{index}" for index in range(len(call.scratch))]
+        pointers += [f"a + {self.offset_of(name)}" for name in scratch]
+        layers = c_comment(", ".join(call.layers), _COMMENT_CHARACTERS)
+        return {"symbol": call.kernel, "arguments": ", ".join(pointers), "comment": layers}
+
+    def _magic_source(self, calls: Sequence[dict[str, str]]) -> str:
+        steps = [f"{call['symbol']}({call['arguments']})" for call in calls]
+        return "\n".join([self.program.name, self.model_sha256, str(self.plan.arena_bytes), *steps])
+
+
+def c_string(text: str) -> str:
+    """A C99 and C++ string literal of the UTF-8 bytes of ``text``, without trigraphs."""
+    parts = []
+    for byte in text.encode():
+        plain = 0x20 <= byte < 0x7F and byte not in b'"\\?'
+        parts.append(chr(byte) if plain else f"\\{byte:03o}")
+    return '"' + "".join(parts) + '"'
+
+
+def c_comment(text: str, limit: int) -> str:
+    """``text`` with everything that could end or confuse a comment replaced, and shortened."""
+    safe = _NOT_IN_COMMENT.sub("_", text)
+    return safe if len(safe) <= limit else safe[: limit - 3] + "..."
+
+
+def _uses(call: dict[str, str], base: str) -> bool:
+    return any(word.startswith(f"{base} +") for word in call["arguments"].split(", "))
+
+
+def _prototypes(program: Program) -> list[dict[str, str]]:
+    """One declaration per kernel, in the order of first use.
+
+    Raises:
+        CodegenError: two calls give one kernel different numbers of arguments.
+    """
+    found: dict[str, str] = {}
+    for call in program.calls:
+        inputs = ["const void *"] * len(call.inputs)
+        parameters = ", ".join(inputs + ["void *"] * (len(call.outputs) + len(call.scratch)))
+        if found.setdefault(call.kernel, parameters) != parameters:
+            raise CodegenError(f"calls of {call.kernel} disagree on its parameters")
+    return [{"symbol": name, "parameters": text or "void"} for name, text in found.items()]
+
+
+_TEMPLATES = jinja2.Environment(
+    loader=jinja2.PackageLoader("footprint_compiler.codegen", "templates"),
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+    autoescape=False,
+)

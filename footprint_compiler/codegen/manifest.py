@@ -1,0 +1,133 @@
+"""``manifest.json``: what an artifact is, for people, scripts and the other commands."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from footprint_compiler.codegen.elf_check import Externals
+from footprint_compiler.codegen.entry import ABI_VERSION, Interface
+from footprint_compiler.codegen.footprint import Footprint
+from footprint_compiler.program import KernelCall, Program
+from footprint_compiler.targets import Target
+from footprint_compiler.tensor import TensorSpec
+
+MANIFEST = "manifest.json"
+FORMAT = "fpc-artifact"
+
+
+@dataclass(frozen=True)
+class Build:
+    """What a manifest is made from, besides the program."""
+
+    interface: Interface
+    target: Target
+    footprint: Footprint
+    externals: Externals
+    model_file: str
+    layers: Sequence[Mapping[str, Any]] = ()
+
+
+def describe(build: Build, files: Mapping[str, str], sha256: Mapping[str, str]) -> dict[str, Any]:
+    """The manifest as a JSON object; the same build gives the same object.
+
+    Args:
+        files: role, such as ``library`` -> file name.
+        sha256: file name -> hash, of every file but the manifest.
+    """
+    interface, target = build.interface, build.target
+    program, plan = interface.program, interface.plan
+    toolchain, runner = target.toolchain, target.runner
+    return {
+        "format": FORMAT,
+        "abi_version": ABI_VERSION,
+        "name": program.name,
+        "target": target.name,
+        "model": {"sha256": interface.model_sha256, "file": build.model_file},
+        "inputs": [_io(interface, spec) for spec in program.inputs],
+        "outputs": [_io(interface, spec) for spec in program.outputs],
+        "footprint": build.footprint.as_json(),
+        "plan": {
+            "peak_bytes": plan.peak_bytes,
+            "lower_bound_bytes": plan.lower_bound_bytes,
+            "gap": plan.gap,
+            "naive_bytes": plan.naive_bytes,
+            "planner": plan.planner,
+            "optimal": plan.optimal,
+        },
+        "macs": program.macs,
+        "arena": {"bytes": build.footprint.arena_bytes, "align_bytes": plan.align_bytes},
+        "weights": {
+            "mode": "extern" if interface.extern_weights else "flash",
+            "bytes": build.footprint.weights_bytes,
+            "align_bytes": interface.weights.align_bytes,
+        },
+        "externals": {
+            "memory": list(build.externals.memory),
+            "libm": list(build.externals.libm),
+            "helpers": list(build.externals.helpers),
+        },
+        "tvm_target": dict(sorted(target.tvm.items())),
+        "toolchain": {
+            "zig_target": toolchain.zig_target,
+            "zig_cpu": toolchain.zig_cpu,
+            "cflags": list(toolchain.cflags),
+            "output": toolchain.output,
+        },
+        "runner": {
+            "kind": runner.kind,
+            "program": runner.program,
+            "cpu": runner.cpu,
+            "machine": runner.machine,
+        },
+        "layers": _layers(program, build.layers),
+        "versions": {
+            "fpc": version("footprint-compiler"),
+            "tvm": version("apache-tvm"),
+            "onnx": version("onnx"),
+        },
+        "files": dict(files),
+        "sha256": dict(sorted(sha256.items())),
+    }
+
+
+def to_json(value: Mapping[str, Any]) -> str:
+    """Readable JSON in the order of the keys given."""
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _io(interface: Interface, spec: TensorSpec) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "name": spec.name,
+        "shape": list(spec.shape),
+        "dtype": spec.dtype,
+        "bytes": spec.size_bytes,
+        "offset": interface.offset_of(spec.name),
+    }
+    if spec.scale is not None:
+        entry["scale"] = float(spec.scale)
+        entry["zero_point"] = int(spec.zero_point or 0)
+    return entry
+
+
+def _layers(program: Program, extra: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    rows = [_layer(program, call) for call in program.calls]
+    for row, more in zip(rows, extra, strict=False):
+        row.update(more)
+    return rows
+
+
+def _layer(program: Program, call: KernelCall) -> dict[str, Any]:
+    activations = [name for name in (*call.inputs, *call.outputs) if name in program.tensors]
+    weights = [name for name in call.inputs if name in program.constants]
+    return {
+        "kernel": call.kernel,
+        "layers": list(call.layers),
+        "macs": call.macs,
+        "activation_bytes": sum(program.tensors[name].size_bytes for name in activations),
+        "weights_bytes": sum(int(program.constants[name].nbytes) for name in weights),
+        "scratch_bytes": sum(block.size_bytes for block in call.scratch),
+    }

@@ -1,0 +1,137 @@
+"""Worst-case stack of an artifact, from its machine code and the graph of its calls.
+
+Frames are exact upper bounds (``frame.py``). Functions that are not part of the artifact are
+counted by the table below, which is an assumption about the C library that the artifact is linked
+with: generous for newlib, picolibc, musl, glibc and compiler-rt. Interrupts are not counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from footprint_compiler.codegen.elf_check import LIBM_FUNCTIONS, MEMORY_FUNCTIONS
+from footprint_compiler.codegen.frame import Call, Frame, analyse_frame
+from footprint_compiler.codegen.machine_code import Function, Reference, read_functions
+from footprint_compiler.errors import CodegenError
+
+# Argument reduction of these keeps tables of doubles on the stack (``__kernel_rem_pio2``).
+_REDUCING = frozenset(
+    f"{base}{suffix}" for base in ("sin", "cos", "tan", "lgamma", "tgamma") for suffix in ("", "f")
+)
+MEMORY_STACK_BYTES = 64
+HELPER_STACK_BYTES = 192
+LIBM_STACK_BYTES = 384
+REDUCING_STACK_BYTES = 1024
+
+_RETURN_ADDRESS_BYTES = {"x86-64": 8}
+
+
+def external_stack_bytes(name: str) -> int:
+    """Assumed worst case of a function that the artifact takes from elsewhere."""
+    if name in MEMORY_FUNCTIONS:
+        return MEMORY_STACK_BYTES
+    if name in _REDUCING:
+        return REDUCING_STACK_BYTES
+    return LIBM_STACK_BYTES if name in LIBM_FUNCTIONS else HELPER_STACK_BYTES
+
+
+def worst_case_stack(objects: Sequence[bytes], roots: Iterable[str]) -> int:
+    """Most bytes of stack that a call of any function in ``roots`` takes, return address included.
+
+    Args:
+        objects: ELF relocatable objects that together define the roots.
+
+    Raises:
+        CodegenError: recursion, a frame without a fixed size, or a call whose target is unknown.
+    """
+    graph = _Graph(objects)
+    return max((graph.stack_of_root(root) for root in roots), default=0)
+
+
+@dataclass(frozen=True)
+class _Key:
+    """A function: object, section and first address."""
+
+    object: int
+    section: int
+    start: int
+
+
+class _Graph:
+    def __init__(self, objects: Sequence[bytes]) -> None:
+        self.functions: dict[_Key, Function] = {}
+        self.globals: dict[str, _Key] = {}
+        self.known: dict[_Key, int] = {}
+        self.active: list[_Key] = []
+        for index, data in enumerate(objects):
+            for function in read_functions(data):
+                key = _Key(index, function.section, function.start)
+                self.functions[key] = function
+                if function.is_global:
+                    self.globals[function.name] = key
+
+    def stack_of_root(self, name: str) -> int:
+        key = self.globals.get(name)
+        if key is None:
+            raise CodegenError(f"no object defines {name}")
+        return self._stack(key) + _RETURN_ADDRESS_BYTES.get(self.functions[key].arch, 0)
+
+    def _stack(self, key: _Key) -> int:
+        """Bytes below the stack pointer at entry of one function, callees included."""
+        if key in self.known:
+            return self.known[key]
+        if key in self.active:
+            cycle = [self.functions[entry].name for entry in self.active[self.active.index(key) :]]
+            raise CodegenError("recursion has no bounded stack: " + " -> ".join(cycle))
+        self.active.append(key)
+        function = self.functions[key]
+        frame: Frame = analyse_frame(function)
+        pushed = _RETURN_ADDRESS_BYTES.get(function.arch, 0)
+        below = [
+            call.depth + (pushed if call.pushes else 0) + self._callee(key, call)
+            for call in frame.calls
+        ]
+        self.active.pop()
+        self.known[key] = max([frame.depth, *below])
+        return self.known[key]
+
+    def _callee(self, caller: _Key, call: Call) -> int:
+        target = call.target
+        if isinstance(target, int):
+            target = Reference("", caller.section, target)
+        if target is None:
+            return self._any_address_taken(caller)
+        return self._resolve(caller, target)
+
+    def _resolve(self, caller: _Key, target: Reference) -> int:
+        if target.section is None:
+            key = self.globals.get(target.name)
+            return external_stack_bytes(target.name) if key is None else self._stack(key)
+        if target.name in self.globals:
+            return self._stack(self.globals[target.name])
+        # The addend of a call on x86-64 is relative to the end of its 4-byte displacement; the
+        # low bit of an address on Arm says Thumb.
+        starts = [target.offset or 0, (target.offset or 0) + 4, (target.offset or 0) & ~1]
+        for start in starts:
+            key = _Key(caller.object, target.section, start)
+            if key in self.functions:
+                return self._stack(key)
+        raise CodegenError(
+            f"{self.functions[caller].name} calls an address that is no function: {target}"
+        )
+
+    def _any_address_taken(self, caller: _Key) -> int:
+        """A call through a register: any function whose address the caller mentions."""
+        function = self.functions[caller]
+        mentioned = [
+            reference
+            for reference in function.references.values()
+            if reference.is_function and (reference.section is None or self._is_function(reference))
+        ]
+        if not mentioned:
+            raise CodegenError(f"{function.name} calls through a pointer; its stack is unknown")
+        return max(self._resolve(caller, reference) for reference in mentioned)
+
+    def _is_function(self, reference: Reference) -> bool:
+        return reference.name in self.globals

@@ -1,0 +1,50 @@
+"""All constants of a program in one block, each aligned, equal ones stored once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from footprint_compiler.program import Program
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The block as it lies in flash.
+
+    Attributes:
+        data: the bytes; little-endian, dense.
+        offsets: constant name -> offset in bytes; names with equal content share one.
+        align_bytes: of the block and of every constant in it.
+    """
+
+    data: bytes
+    offsets: Mapping[str, int]
+    align_bytes: int
+
+
+def pack_weights(program: Program, align_bytes: int) -> Weights:
+    """Lays out the constants that calls read, in the order of their first use.
+
+    Constants that no call reads are left out.
+    """
+    data = bytearray()
+    offsets: dict[str, int] = {}
+    known: dict[bytes, int] = {}
+    for call in program.calls:
+        for name in call.inputs:
+            if name in offsets or name not in program.constants:
+                continue
+            content = _little_endian(program.constants[name])
+            if content not in known:
+                data.extend(bytes(-len(data) % align_bytes))
+                known[content] = len(data)
+                data.extend(content)
+            offsets[name] = known[content]
+    return Weights(bytes(data), offsets, align_bytes)
+
+
+def _little_endian(array: np.ndarray) -> bytes:
+    return array.astype(array.dtype.newbyteorder("<"), order="C", copy=False).tobytes()
