@@ -6,17 +6,17 @@ several: then every array has one more axis, the first, of equal length.
 
 from __future__ import annotations
 
-import errno
 import os
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO
 
 import numpy as np
 
 from footprint_compiler.errors import InputDataError, OutputError
+from footprint_compiler.runtime.check import check_inputs, numpy_dtype
 from footprint_compiler.tensor import TensorSpec
 
 Sample = dict[str, np.ndarray]
@@ -30,14 +30,14 @@ class SampleFile:
     stacked: bool
 
 
-def read_samples(path: Path, specs: Sequence[TensorSpec]) -> SampleFile:
+def read_samples(path: Path, specs: Sequence[TensorSpec], *, allow_nan: bool = False) -> SampleFile:
     """Read an .npz, or an .npy when the model has one input, and check it.
 
     Keys that are no input of the model (labels, for example) are left out.
 
     Raises:
         InputDataError: unreadable file; an input is missing, has another shape or dtype, or
-            holds NaN.
+            holds NaN that ``allow_nan`` does not permit.
     """
     arrays = _read_arrays(path, specs)
     for spec in specs:
@@ -50,31 +50,8 @@ def read_samples(path: Path, specs: Sequence[TensorSpec]) -> SampleFile:
     else:
         samples = [{spec.name: arrays[spec.name][i] for spec in specs} for i in range(count)]
     for sample in samples:
-        check_sample(sample, specs)
+        check_inputs(specs, sample, allow_nan=allow_nan)
     return SampleFile(tuple(samples), stacked=count is not None)
-
-
-def check_sample(sample: Mapping[str, Any], specs: Sequence[TensorSpec]) -> None:
-    """Raise InputDataError unless ``sample`` has exactly these arrays, without NaN."""
-    for name in sample:
-        if name not in {spec.name for spec in specs}:
-            raise InputDataError(f"the model has no input {name!r}")
-    for spec in specs:
-        if spec.name not in sample:
-            raise InputDataError(f"input {spec.name!r} is missing")
-        array = np.asarray(sample[spec.name])
-        if array.shape != spec.shape:
-            raise InputDataError(
-                f"input {spec.name!r} has shape {list(array.shape)}, the model needs "
-                f"{list(spec.shape)}"
-            )
-        if array.dtype.name != spec.dtype:
-            raise InputDataError(
-                f"input {spec.name!r} is {array.dtype.name}, the model needs {spec.dtype}",
-                f"Convert it: array.astype({spec.dtype!r}).",
-            )
-        if array.dtype.kind == "f" and np.isnan(array).any():
-            raise InputDataError(f"input {spec.name!r} holds NaN", "Give finite numbers.")
 
 
 def random_samples(specs: Sequence[TensorSpec], count: int, seed: int) -> Iterator[Sample]:
@@ -88,40 +65,55 @@ def random_samples(specs: Sequence[TensorSpec], count: int, seed: int) -> Iterat
         yield {spec.name: _random_array(spec, rng) for spec in specs}
 
 
-def write_sample(path: Path, sample: Mapping[str, np.ndarray]) -> None:
-    """Write an .npz next to its final place and move it there; OutputError when impossible."""
+def write_sample(path: Path, sample: Sample) -> None:
+    """Write an .npz next to its final place and move it there; OutputError when impossible.
+
+    A device such as /dev/null is written to, not replaced.
+    """
     part = path.with_name(f".{path.name}.part")
     try:
+        if path.exists() and not path.is_file():
+            with open(path, "wb") as file:
+                _write_npz(file, sample)
+            return
         try:
             with open(part, "wb") as file:
-                np.savez(file, **{name: np.asarray(a) for name, a in sample.items()})
+                _write_npz(file, sample)
             os.replace(part, path)
         except BaseException:
             part.unlink(missing_ok=True)
             raise
     except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
+        reason = error.strerror or str(error)
         raise OutputError(f"cannot write {path}: {reason}") from error
+
+
+def _write_npz(file: IO[bytes], sample: Sample) -> None:
+    """As ``numpy.savez``, but any tensor name is a key, also ``file``."""
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, array in sample.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
 
 
 def _read_arrays(path: Path, specs: Sequence[TensorSpec]) -> Sample:
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            if len(specs) != 1:
-                names = ", ".join(spec.name for spec in specs)
-                raise InputDataError(
-                    f"{path} holds one array, the model has {len(specs)} inputs",
-                    f"Give an .npz with the arrays {names}.",
-                )
-            return {specs[0].name: loaded}
-        with loaded:
-            return {name: loaded[name] for name in loaded.files}
+        with open(path, "rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            if not isinstance(loaded, np.ndarray):
+                return {name: np.asarray(loaded[name]) for name in loaded.files}
     except OSError as error:
-        reason = os.strerror(error.errno) if error.errno in errno.errorcode else "not readable"
+        reason = error.strerror or "not readable"
         raise InputDataError(f"cannot read {path}: {reason}") from error
-    except (ValueError, EOFError, KeyError, MemoryError, zipfile.BadZipFile) as error:
+    except Exception as error:  # NumPy's readers raise many types on damaged files
         raise InputDataError(f"{path} is not a valid .npz or .npy file") from error
+    if len(specs) != 1:
+        names = ", ".join(spec.name for spec in specs)
+        raise InputDataError(
+            f"{path} holds one array, the model has {len(specs)} inputs",
+            f"Give an .npz with the arrays {names}.",
+        )
+    return {specs[0].name: loaded}
 
 
 def _sample_count(path: Path, specs: Sequence[TensorSpec], arrays: Sample) -> int | None:
@@ -132,6 +124,8 @@ def _sample_count(path: Path, specs: Sequence[TensorSpec], arrays: Sample) -> in
     counts = {len(arrays[spec.name]) for spec in specs}
     if len(counts) > 1:
         raise InputDataError(f"{path}: inputs have different numbers of samples: {sorted(counts)}")
+    if counts == {0}:
+        raise InputDataError(f"{path} holds 0 samples")
     return counts.pop()
 
 
@@ -144,12 +138,3 @@ def _random_array(spec: TensorSpec, rng: np.random.Generator) -> np.ndarray:
     if "int" in spec.dtype:
         return rng.integers(0, 2, spec.shape).astype(spec.dtype)
     return np.asarray(rng.uniform(-1, 1, spec.shape)).astype(numpy_dtype(spec.dtype))
-
-
-def numpy_dtype(dtype: str) -> np.dtype[Any]:
-    """The NumPy dtype of a ``TensorSpec.dtype``; bfloat16 comes from ml_dtypes."""
-    if dtype == "bfloat16":
-        from ml_dtypes import bfloat16
-
-        return np.dtype(bfloat16)
-    return np.dtype(dtype)

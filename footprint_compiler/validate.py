@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from footprint_compiler.errors import InputDataError, ModelFileError
-from footprint_compiler.samples import Sample, numpy_dtype
+from footprint_compiler.runtime.check import numpy_dtype
+from footprint_compiler.samples import Sample
 from footprint_compiler.tensor import TensorSpec
 
 FLOAT_TOLERANCE = 1e-4

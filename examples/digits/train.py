@@ -104,12 +104,11 @@ def main() -> None:
 
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "digits.onnx").write_bytes(to_onnx(params).SerializeToString())
+    images = held_out[:, None].astype(np.float32)
     np.savez_compressed(
-        options.out / "digits_eval.npz",
-        pixels=np.round(held_out * PIXEL_MAX).astype(np.uint8),
-        labels=held_out_labels.astype(np.uint8),
+        options.out / "digits_eval.npz", image=images, labels=held_out_labels.astype(np.uint8)
     )
-    np.savez_compressed(options.out / "in.npz", image=held_out[:1].astype(np.float32))
+    np.savez_compressed(options.out / "in.npz", image=images[0])
 
 
 if __name__ == "__main__":

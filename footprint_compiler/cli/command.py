@@ -20,7 +20,7 @@ from footprint_compiler.cli.failures import guard
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from footprint_compiler.progress import Reporter
+    from footprint_compiler.cli.reporter import LineReporter
 
 PLAIN_WIDTH = 100
 
@@ -33,7 +33,7 @@ class Settings:
     as_json: bool = False
     debug: bool = False
 
-    def reporter(self) -> Reporter:
+    def reporter(self) -> LineReporter:
         """Draws progress on a terminal, prints lines elsewhere, near silent with --json or -q."""
         from footprint_compiler.cli.reporter import make_reporter
 

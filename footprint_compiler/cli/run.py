@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 @click.option("-i", "--inputs", type=click.Path(path_type=Path), required=True, help="npz or npy.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="npz to write.")
 @click.option("--count", is_flag=True, help="Count executed instructions (emulated targets).")
-def run(build: Path, inputs: Path, out: Path | None, count: bool) -> None:
+@click.option("--allow-nan", is_flag=True, help="Accept NaN in the inputs.")
+def run(build: Path, inputs: Path, out: Path | None, count: bool, allow_nan: bool) -> None:
     """Run BUILD on the inputs; array names are the model's own tensor names.
 
     Arrays with one more axis than the model's hold several samples; the outputs then have it, too.
@@ -31,7 +32,7 @@ def run(build: Path, inputs: Path, out: Path | None, count: bool) -> None:
     from footprint_compiler.samples import read_samples, write_sample
 
     artifact = open_artifact(build)
-    given = read_samples(inputs, artifact.inputs)
+    given = read_samples(inputs, artifact.inputs, allow_nan=allow_nan)
     execute = Executor(artifact, count)
     results = [execute(sample) for sample in given.samples]
     join = np.stack if given.stacked else lambda arrays: arrays[0]
