@@ -69,6 +69,7 @@ class Program:
         constants: compile-time arrays by name, C-contiguous.
         views: tensors that lie inside another one.
         calls: kernel calls.
+        model_macs: multiply-accumulates as the frontend counted them; 0 when it did not.
     """
 
     name: str
@@ -78,11 +79,12 @@ class Program:
     constants: Mapping[str, np.ndarray] = field(repr=False)
     views: tuple[View, ...]
     calls: tuple[KernelCall, ...]
+    model_macs: int = 0
 
     @property
     def macs(self) -> int:
         """Multiply-accumulates of one inference."""
-        return sum(call.macs for call in self.calls)
+        return self.model_macs or sum(call.macs for call in self.calls)
 
     def storage_of(self) -> dict[str, tuple[str, int]]:
         """Tensor name -> (name of the tensor that owns its storage, offset in bytes)."""

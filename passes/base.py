@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,6 +13,7 @@ import tvm_ffi
 from tvm import relax
 
 from footprint_compiler.errors import CodegenError, FpcError
+from footprint_compiler.progress import PassRecord, Reporter
 
 
 @dataclass
@@ -23,27 +24,18 @@ class PassContext:
         target: ``footprint_compiler.targets.Target``.
         explain: name of the pass whose declined rewrites are collected, or None.
         dump_ir: folder that receives the IR after every pass that changed it, or None.
-        log: one line for the user.
+        reporter: receives pass times, and the lines that ``explain`` asked for.
     """
 
     target: Any
     explain: str | None = None
     dump_ir: Path | None = None
-    log: Callable[[str], None] = lambda line: None
-    declined: list[str] = field(default_factory=list)
-    records: list[PassRecord] = field(default_factory=list)
+    reporter: Reporter = field(default_factory=Reporter)
 
-
-@dataclass(frozen=True)
-class PassRecord:
-    """What one pass did: seconds, and operator and constant counts before and after."""
-
-    name: str
-    seconds: float
-    ops_before: int
-    ops_after: int
-    constant_bytes: int
-    changed: bool
+    def decline(self, name: str, reason: str) -> None:
+        """Say why a rule of pass ``name`` left something as it was."""
+        if self.explain == name:
+            self.reporter.log(f"{name}: {reason}", "explain")
 
 
 class Pass(Protocol):
@@ -75,7 +67,6 @@ def run_passes(module: Any, passes: Sequence[Pass], ctx: PassContext) -> Any:
     """
     applied: list[str] = []
     for number, item in enumerate(passes):
-        before = _count(module)
         start = time.perf_counter()
         try:
             after_module = item.run(module, ctx)
@@ -90,9 +81,7 @@ def run_passes(module: Any, passes: Sequence[Pass], ctx: PassContext) -> Any:
             raise CodegenError(f"IR is not well formed after pass {item.name}; passes so far: {applied}")
         changed = not tvm_ffi.structural_equal(module, after_module)
         ops, constant_bytes = _count(after_module)
-        ctx.records.append(
-            PassRecord(item.name, seconds, before[0], ops, constant_bytes, changed)
-        )
+        ctx.reporter.pass_done(PassRecord(item.name, seconds, ops, constant_bytes))
         if ctx.dump_ir is not None and changed:
             ctx.dump_ir.mkdir(parents=True, exist_ok=True)
             text = after_module.script(show_meta=False)

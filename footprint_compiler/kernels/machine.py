@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from footprint_compiler.tensor import DTYPE_BYTES
+
+if TYPE_CHECKING:
+    from footprint_compiler.targets import Target
 
 
 @dataclass(frozen=True)
@@ -24,3 +28,16 @@ class Machine:
     def lanes(self, dtype: str) -> int:
         """Elements of ``dtype`` in one register; 1 without a vector unit."""
         return max(1, self.vector_bits // (8 * DTYPE_BYTES[dtype]))
+
+
+def machine_of(target: Target) -> Machine:
+    """The unit that computes float32 on ``target``.
+
+    Without vectors that is the scalar FPU (32 single registers, two kept for operands), or, in
+    soft float, the integer registers that a call of the helper functions leaves alone.
+    """
+    limits = target.limits
+    if limits.vector_bits:
+        return Machine(limits.vector_bits, limits.vector_registers)
+    hard_float = target.tvm.get("mfloat-abi") == "hard"
+    return Machine(0, 30 if hard_float else 6, 3 if hard_float else 1)

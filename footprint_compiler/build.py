@@ -1,0 +1,143 @@
+"""The compiler, as a table of contents: import, lower, plan, emit."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tvm
+
+from footprint_compiler.artifact import Artifact
+from footprint_compiler.codegen.emit import emit_artifact
+from footprint_compiler.codegen.objects import compile_object, lower_kernel
+from footprint_compiler.frontend import import_model
+from footprint_compiler.graph import Graph
+from footprint_compiler.kernels.machine import machine_of
+from footprint_compiler.lower import extract_program
+from footprint_compiler.memory import plan_memory
+from footprint_compiler.options import BuildOptions
+from footprint_compiler.passes.base import PassContext, run_passes
+from footprint_compiler.passes.pipeline import layout_phase, lower_phase
+from footprint_compiler.program import Program
+from footprint_compiler.progress import Reporter
+from footprint_compiler.runtime.loader import load
+from footprint_compiler.targets import Target, load_target
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A program and the object file that holds its kernels."""
+
+    program: Program
+    kernel_object: bytes
+    layers: tuple[Mapping[str, Any], ...]
+
+
+def build(
+    model: str | Path,
+    target: str | Path = "native",
+    options: BuildOptions | None = None,
+    out: str | Path | None = None,
+    reporter: Reporter | None = None,
+) -> Artifact:
+    """Compile an ONNX model to a library with a header and a memory plan.
+
+    Args:
+        model: ONNX file.
+        target: name, alias or TOML file of a target.
+        options: see ``BuildOptions``.
+        out: folder (or .tar) to write; ``build/<model>`` when None.
+        reporter: receives phases, pass times and log lines.
+
+    Raises:
+        FpcError: a subclass for every cause that a user can mend; nothing is written then.
+    """
+    options, reporter = options or BuildOptions(), reporter or Reporter()
+    machine = load_target(target)
+    folder = Path(out) if out is not None else Path("build") / Path(model).stem
+    name = options.name or identifier(folder.name.removesuffix(".tar"))
+    reporter.phase("import the model")
+    graph = import_model(model, options.shapes, options.constants)
+    return build_graph(graph, machine, replace(options, name=name), folder, reporter)
+
+
+def build_graph(
+    graph: Graph, target: Target, options: BuildOptions, out: Path, reporter: Reporter
+) -> Artifact:
+    """Everything after the import."""
+    compiled = compile_graph(graph, target, options, reporter)
+    reporter.phase("plan the memory")
+    plan = plan_memory(
+        compiled.program, _tensor_alignment(target), pool=target.arena_pool.name
+    )
+    reporter.phase("emit the library")
+    return emit_artifact(
+        compiled.program,
+        plan,
+        [compiled.kernel_object],
+        target,
+        options,
+        model_sha256=graph.sha256,
+        model_file=graph.source,
+        out=out,
+        layers=compiled.layers,
+    )
+
+
+def compile_graph(
+    graph: Graph, target: Target, options: BuildOptions, reporter: Reporter
+) -> Compiled:
+    """Relax graph -> program and kernels for one target."""
+    context = PassContext(target, options.explain, options.dump_ir, reporter)
+    reporter.phase("choose layouts and fuse")
+    module = run_passes(graph.module, [*layout_phase(), *lower_phase()], context)
+    reporter.phase("generate kernels")
+    name = options.name or "model"
+    program, kernels = extract_program(module, graph, name, machine_of(target))
+    llvm = tvm.target.Target(dict(target.tvm))
+    lowered = {}
+    for done, (symbol, kernel) in enumerate(kernels.items()):
+        lowered[symbol] = lower_kernel(kernel.func, symbol, llvm)
+        reporter.progress(done + 1, len(kernels))
+    reporter.phase("compile kernels")
+    calls = tuple(
+        replace(call, scratch=lowered[call.kernel].scratch) for call in program.calls
+    )
+    layers = tuple({"family": kernels[call.kernel].family} for call in calls)
+    total = int(graph.metadata.get("macs_total", 0))
+    program = replace(program, calls=calls, model_macs=total)
+    return Compiled(program, compile_object(lowered, llvm) if lowered else b"", layers)
+
+
+def compile_in_process(
+    graph: Graph, target: str = "native", cc: str | None = None
+) -> Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]:
+    """Build into a temporary folder and load; for tests that run many small models."""
+    folder = tempfile.TemporaryDirectory(prefix="fpc-")
+    options = BuildOptions(name="model", cc=cc)
+    artifact = build_graph(
+        graph, load_target(target), options, Path(folder.name) / "model", Reporter()
+    )
+    model = load(artifact)
+
+    def run(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        with folder:
+            return dict(model.run(dict(inputs), allow_nan=True))
+
+    return run
+
+
+def identifier(text: str) -> str:
+    """A C identifier made from any text."""
+    cleaned = re.sub(r"[^0-9A-Za-z_]", "_", text).strip("_")[:48]
+    return cleaned if cleaned and not cleaned[0].isdigit() else f"m_{cleaned}"
+
+
+def _tensor_alignment(target: Target) -> int:
+    """Whole vectors where there are any, else a double word."""
+    return max(8, target.limits.vector_bits // 8) if not target.is_bare_metal else 8
