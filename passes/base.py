@@ -66,6 +66,7 @@ def run_passes(module: Any, passes: Sequence[Pass], ctx: PassContext) -> Any:
         CodegenError: the IR is not well formed after a pass; names it and those before it.
     """
     applied: list[str] = []
+    before, _ = _count(module)
     for number, item in enumerate(passes):
         start = time.perf_counter()
         try:
@@ -81,7 +82,10 @@ def run_passes(module: Any, passes: Sequence[Pass], ctx: PassContext) -> Any:
             raise CodegenError(f"IR is not well formed after pass {item.name}; passes so far: {applied}")
         changed = not tvm_ffi.structural_equal(module, after_module)
         ops, constant_bytes = _count(after_module)
-        ctx.reporter.pass_done(PassRecord(item.name, seconds, ops, constant_bytes))
+        ctx.reporter.pass_done(
+            PassRecord(item.name, seconds, before, ops, constant_bytes, changed)
+        )
+        before = ops
         if ctx.dump_ir is not None and changed:
             ctx.dump_ir.mkdir(parents=True, exist_ok=True)
             text = after_module.script(show_meta=False)
