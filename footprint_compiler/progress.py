@@ -9,14 +9,12 @@ LEVELS = ("debug", "info", "warning", "explain")
 
 @dataclass(frozen=True)
 class PassRecord:
-    """What one pass did: seconds, operators before and after, bytes of constants after."""
+    """What one pass did: its name, time, and the size of the IR after it."""
 
     name: str
     seconds: float
-    ops_before: int
-    ops_after: int
+    ops: int
     constant_bytes: int
-    changed: bool
 
 
 class Reporter:
