@@ -9,12 +9,14 @@ LEVELS = ("debug", "info", "warning", "explain")
 
 @dataclass(frozen=True)
 class PassRecord:
-    """What one pass did: its name, time, and the size of the IR after it."""
+    """What one pass did: seconds, operators before and after, bytes of constants after."""
 
     name: str
     seconds: float
-    ops: int
+    ops_before: int
+    ops_after: int
     constant_bytes: int
+    changed: bool
 
 
 class Reporter:

@@ -154,8 +154,10 @@ def _draw_pass_times(screen: Console, records: list[PassRecord]) -> None:
     columns = ("pass", "ms", "operators", "constants")
     listing = text.table(*columns, right=columns[1:])
     for record in records:
+        same = record.ops_before == record.ops_after
+        operators = f"{record.ops_after}" if same else f"{record.ops_before} > {record.ops_after}"
         milliseconds = f"{record.seconds * 1000:.1f}"
         text.add_row(
-            listing, record.name, milliseconds, record.ops, text.size(record.constant_bytes)
+            listing, record.name, milliseconds, operators, text.size(record.constant_bytes)
         )
     screen.print(listing)

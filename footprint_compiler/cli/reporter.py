@@ -45,7 +45,7 @@ class LineReporter(Reporter):
 
     def pass_done(self, record: PassRecord) -> None:
         self.passes.append(record)
-        self.log(f"{record.name}: {record.seconds:.3f} s, {record.ops} operators", "debug")
+        self.log(f"{record.name}: {record.seconds:.3f} s, {record.ops_after} operators", "debug")
 
     def _print(self, line: str) -> None:
         print(line, file=sys.stderr, flush=True)

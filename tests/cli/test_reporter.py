@@ -15,7 +15,7 @@ def events(reporter: Reporter) -> None:
     reporter.progress(1, 2)
     for level in LEVELS:
         reporter.log(f"a line of level {level}", level)
-    reporter.pass_done(PassRecord("fold", 0.5, 12, 4096))
+    reporter.pass_done(PassRecord("fold", 0.5, 14, 12, 4096, True))
     reporter.phase("plan memory")
     reporter.progress(2, 2)
     reporter.close()
@@ -69,7 +69,7 @@ def test_a_bar_on_a_terminal(monkeypatch):
     assert "import the model" in text
     assert "2/2" in text
     assert "warning: a line of level warning" in text
-    assert reporter.passes == [PassRecord("fold", 0.5, 12, 4096)]
+    assert reporter.passes == [PassRecord("fold", 0.5, 14, 12, 4096, True)]
 
 
 def test_lines_elsewhere_and_when_quiet(monkeypatch):
