@@ -18,7 +18,7 @@ from tvm import tirx
 
 from footprint_compiler.kernels.machine import Machine
 from footprint_compiler.kernels.tile import Reduction, Tile, choose_tile
-from footprint_compiler.kernels.tir import index, loop, ramp, seq
+from footprint_compiler.kernels.tir import cast, index, loop, ramp, seq
 
 
 @dataclass(frozen=True)
@@ -199,14 +199,12 @@ class ConvEmitter:
                             + index(pixel * shape.stride[1] + j * shape.dilation[1] - shape.padding[1])
                         )
                         value = tirx.BufferLoad(x, [n, in_row, column, channel_base + k])
-                        return value if self.dtype == self.acc_dtype else value.astype(self.acc_dtype)
+                        return cast(value, self.dtype, self.acc_dtype)
 
                     def w_at(vector: int, lanes: int, k: Any, j: int = j) -> Any:
                         where = row_weights + (k + index(j * channels)) * index(padded)
                         value = tirx.BufferLoad(packed, [ramp(where + index(vector * self.width), lanes)])
-                        if self.dtype == self.acc_dtype:
-                            return value
-                        return value.astype(self.acc_dtype if lanes == 1 else f"{self.acc_dtype}x{lanes}")
+                        return cast(value, self.dtype, self.acc_dtype, lanes)
 
                     reductions.append(Reduction(0, taps * channels, pixels, x_at, w_at))
                 return steps(reductions)

@@ -14,7 +14,7 @@ from tvm import tirx
 from footprint_compiler.kernels.fused import Fused
 from footprint_compiler.kernels.machine import Machine
 from footprint_compiler.kernels.tile import Reduction, Tile, choose_tile
-from footprint_compiler.kernels.tir import index, loop, ramp, seq, unravel
+from footprint_compiler.kernels.tir import cast, index, loop, ramp, seq, unravel
 
 
 def emit_matmul(fused: Fused, a: Any, b: Any, machine: Machine) -> tuple[Any, int]:
@@ -41,17 +41,12 @@ def emit_matmul(fused: Fused, a: Any, b: Any, machine: Machine) -> tuple[Any, in
     def tile(coordinates: Sequence[Any], m: Any, n: Any, count: int, lanes: tuple[int, ...]) -> Any:
         at_a, at_b = batch_index(coordinates, a), batch_index(coordinates, b)
 
-        def cast(value: Any, lane_count: int) -> Any:
-            if str(value.dtype).split("x")[0] == dtype:
-                return value
-            return value.astype(dtype if lane_count == 1 else f"{dtype}x{lane_count}")
-
         def x_at(pixel: int, k: Any) -> Any:
-            return cast(tirx.BufferLoad(a, [*at_a, m + index(pixel), k]), 1)
+            return cast(tirx.BufferLoad(a, [*at_a, m + index(pixel), k]), str(a.dtype), dtype)
 
         def w_at(vector: int, lane_count: int, k: Any) -> Any:
             where = ramp(n + index(vector * width), lane_count)
-            return cast(tirx.BufferLoad(b, [*at_b, k, where]), lane_count)
+            return cast(tirx.BufferLoad(b, [*at_b, k, where]), str(b.dtype), dtype, lane_count)
 
         def reduce(steps: Callable[[Sequence[Reduction]], Any]) -> Any:
             return steps([Reduction(0, depth, tuple(range(count)), x_at, w_at)])

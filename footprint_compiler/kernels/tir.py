@@ -57,6 +57,13 @@ def splat(value: Any, lanes: int) -> Any:
     return value if lanes == 1 else tirx.Broadcast(value, lanes)
 
 
+def cast(value: Any, dtype: str, wanted: str, lanes: int = 1) -> Any:
+    """``value`` of ``dtype`` in every lane as ``wanted``."""
+    if dtype == wanted:
+        return value
+    return value.astype(wanted if lanes == 1 else f"{wanted}x{lanes}")
+
+
 def substitute(expr: Any, variables: Mapping[Any, Any]) -> Any:
     """Replace variables of an expression."""
     return tvm_ffi.structural_map(expr, (tvm.ir.Var, lambda var: variables.get(var, var)))
