@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
+import numpy as np
 import onnx
-from tvm import relax
-
 from footprint_compiler.errors import ModelFileError, ModelLimitError
 from footprint_compiler.frontend.context import Context, Node, Refusal, attributes
 from footprint_compiler.frontend.control import select_branch
@@ -111,7 +109,6 @@ class Driver:
     ) -> tuple[Value | None, ...]:
         body = expand_function(proto, node)
         inner: dict[str, Value | None] = dict(zip(body.inputs, node.inputs, strict=False))
-        inner.update({name: None for name in body.inputs if name not in inner})
         outer, self.opsets = self.opsets, body.opsets
         before = len(self.refused)
         try:
@@ -141,6 +138,8 @@ def _checked(value: Value | None, name: str) -> Value | None:
         return None
     if value.dtype not in DTYPE_BYTES and value.array is None:
         raise Refusal(f"dtype {value.dtype} is not supported", "use a supported dtype")
+    if value.array is None and 0 in value.shape:
+        return constant(np.zeros(value.shape, value.dtype))
     bytes_needed = math.prod(value.shape) * DTYPE_BYTES.get(value.dtype, 1)
     if bytes_needed > MAX_TENSOR_BYTES:
         raise ModelLimitError(f"node {name} computes a tensor of {bytes_needed} bytes")
@@ -157,8 +156,3 @@ def initializer_value(tensor: onnx.TensorProto) -> Value:
 
 def _line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-
-
-def new_builder() -> Any:
-    """An empty Relax block builder."""
-    return relax.BlockBuilder()

@@ -9,12 +9,16 @@ from footprint_compiler.frontend.converters import (
     activation,
     convolution,
     elementwise,
+    indexing,
     linear,
     normalization,
     pooling,
     quantization,
+    recurrent,
     reduction,
+    resize,
     shape,
+    slicing,
 )
 from footprint_compiler.frontend.value import Value
 
@@ -31,10 +35,14 @@ CONVERTERS: dict[tuple[str, str], Converter] = {
         normalization.CONVERTERS,
         reduction.CONVERTERS,
         shape.CONVERTERS,
+        slicing.CONVERTERS,
+        indexing.CONVERTERS,
+        resize.CONVERTERS,
+        recurrent.CONVERTERS,
         quantization.CONVERTERS,
     )
     for operator, converter in table.items()
-}
+} | {("ai.onnx.ml", operator): converter for operator, converter in indexing.ML_CONVERTERS.items()}
 
 _LOOP = (
     "its trip count or condition is decided at run time",

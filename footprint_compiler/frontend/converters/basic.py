@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from tvm import relax
 
-from footprint_compiler.frontend.context import Context
+from footprint_compiler.frontend.context import Context, Node
 from footprint_compiler.frontend.value import Value, constant
 
 op = relax.op
@@ -59,3 +60,27 @@ def broadcast(ctx: Context, x: Value, shape: Sequence[int]) -> Value:
 def scalar(value: Any, dtype: str) -> Value:
     """A constant of rank 0."""
     return constant(np.asarray(value, dtype=dtype))
+
+
+Convert = Callable[[Context, Node], Value | tuple[Value | None, ...]]
+
+
+def widened(convert: Convert) -> Convert:
+    """The same converter, computing float16 nodes in float32 and rounding the results once."""
+
+    def wrapper(ctx: Context, node: Node) -> Value | tuple[Value | None, ...]:
+        if not any(v is not None and v.dtype == "float16" for v in node.inputs):
+            return convert(ctx, node)
+        inputs = tuple(
+            cast(ctx, v, "float32") if v is not None and v.dtype == "float16" else v
+            for v in node.inputs
+        )
+        result = convert(ctx, replace(node, inputs=inputs))
+        values = result if isinstance(result, tuple) else (result,)
+        narrow = tuple(
+            cast(ctx, v, "float16") if v is not None and v.dtype == "float32" else v
+            for v in values
+        )
+        return narrow if isinstance(result, tuple) else narrow[0]
+
+    return wrapper

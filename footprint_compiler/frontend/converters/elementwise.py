@@ -1,4 +1,8 @@
-"""Elementwise arithmetic, comparison, logic, and Cast."""
+"""Elementwise arithmetic, comparison, logic and casts.
+
+Functions that are computed in float32 for float16 inputs are wrapped by ``widened``: the result is
+rounded once, as the reference does it.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,15 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from tvm import relax, te, tirx
+import onnx
+from tvm import relax, te, tirx, topi
 
 from footprint_compiler.frontend.context import Context, Node, Refusal
-from footprint_compiler.frontend.converters.basic import cast
+from footprint_compiler.frontend.converters.basic import cast, scalar, widened
 from footprint_compiler.frontend.value import Value
 
 op = relax.op
+_EXACT_TEXT = "cast to int64 or float64 explicitly"
 
 
 def _binary(function: Callable[..., Any], ctx: Context, node: Node) -> Value:
@@ -31,13 +37,21 @@ def _variadic(function: Callable[..., Any], ctx: Context, node: Node) -> Value:
     return result
 
 
+def _mean(ctx: Context, node: Node) -> Value:
+    total = _variadic(op.add, ctx, node)
+    return ctx.op(op.divide, total, scalar(len(node.inputs), total.dtype))
+
+
 def _cast(ctx: Context, node: Node) -> Value:
-    return cast(ctx, node.input(0), _dtype(int(node.attrs["to"])))
+    return cast(ctx, node.input(0), element_type(int(node.attrs["to"])))
 
 
-def _dtype(kind: int) -> str:
-    import onnx
+def _cast_like(ctx: Context, node: Node) -> Value:
+    return cast(ctx, node.input(0), node.input(1).dtype)
 
+
+def element_type(kind: int) -> str:
+    """NumPy name of an ONNX element type."""
     try:
         return str(np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind)))
     except (KeyError, TypeError) as error:
@@ -50,23 +64,138 @@ def _identity(ctx: Context, node: Node) -> Value:
 
 def _pow(ctx: Context, node: Node) -> Value:
     x, y = node.input(0), node.input(1)
-    if y.array is not None and y.size == 1 and x.is_float and float(y.array.reshape(())) == 2.0:
+    if y.array is not None and y.size == 1 and y.array.item() == 2 and y.rank <= x.rank:
         return ctx.op(op.multiply, x, x)
-    return ctx.op(op.power, x, cast(ctx, y, x.dtype))
+    wide = "float32" if x.dtype in ("float16", "float32") else "float64"
+    if y.dtype == "float64" or y.dtype in ("int64", "uint64", "int32", "uint32"):
+        wide = "float64" if x.dtype != "float32" or y.array is None else wide
+    power = ctx.op(op.power, cast(ctx, x, wide), cast(ctx, y, wide))
+    return cast(ctx, power, x.dtype)
 
+
+def _mod(ctx: Context, node: Node) -> Value:
+    x, y = node.input(0), node.input(1)
+    fmod = bool(node.attrs.get("fmod", 0))
+    if not x.is_float:
+        return ctx.op(op.mod if fmod else op.floor_mod, x, y)
+    wide = "float32" if x.dtype == "float16" else x.dtype
+    x, y = cast(ctx, x, wide), cast(ctx, y, wide)
+
+    def rule(a: Any, b: Any) -> Any:
+        return topi.broadcast.mod(a, b) if not fmod else _fmod(a, b)
+
+    return cast(ctx, ctx.te(rule, x, y, name="mod"), node.input(0).dtype)
+
+
+def _fmod(a: Any, b: Any) -> Any:
+    shape = topi.utils.get_const_tuple(a.shape)
+    other = topi.utils.get_const_tuple(b.shape)
+    full = np.broadcast_shapes(shape, other)
+    a, b = topi.broadcast_to(a, full), topi.broadcast_to(b, full)
+    return te.compute(full, lambda *i: tirx.fmod(a(*i), b(*i)), name="fmod")
+
+
+def _is_inf(ctx: Context, node: Node) -> Value:
+    x = node.input(0)
+    positive = bool(node.attrs.get("detect_positive", 1))
+    negative = bool(node.attrs.get("detect_negative", 1))
+    inf = scalar(np.inf, x.dtype)
+    above = ctx.op(op.equal, x, inf)
+    below = ctx.op(op.equal, x, scalar(-np.inf, x.dtype))
+    if positive and negative:
+        return ctx.op(op.logical_or, above, below)
+    if positive or negative:
+        return above if positive else below
+    return ctx.op(op.logical_and, above, below)
+
+
+def _is_nan(ctx: Context, node: Node) -> Value:
+    x = node.input(0)
+    return ctx.op(op.not_equal, x, x)
+
+
+def _shift(ctx: Context, node: Node) -> Value:
+    x, y = node.input(0), node.input(1)
+    left = node.attrs["direction"] == "LEFT"
+    return ctx.op(op.left_shift if left else op.right_shift, x, y)
+
+
+def _reciprocal(ctx: Context, node: Node) -> Value:
+    x = node.input(0)
+    return ctx.op(op.divide, scalar(1, x.dtype), x)
+
+
+def _where(ctx: Context, node: Node) -> Value:
+    return ctx.op(op.where, node.input(0), node.input(1), node.input(2))
+
+
+def _xor(ctx: Context, node: Node) -> Value:
+    return ctx.op(op.not_equal, node.input(0), node.input(1))
+
+
+def _sign(ctx: Context, node: Node) -> Value:
+    x = node.input(0)
+    zero = tirx.const(0, x.dtype)
+    one = tirx.const(1, x.dtype)
+
+    def rule(a: Any) -> Any:
+        def element(*i: Any) -> Any:
+            below = zero if x.dtype.startswith("uint") else tirx.const(-1, x.dtype)
+            return tirx.Select(a(*i) > zero, one, tirx.Select(a(*i) < zero, below, zero))
+
+        return te.compute(a.shape, element, name="sign")
+
+    return ctx.te(rule, x, name="sign")
+
+
+def _bitcast(ctx: Context, node: Node) -> Value:
+    x = node.input(0)
+    dtype = element_type(int(node.attrs["to"]))
+
+    def rule(a: Any) -> Any:
+        return te.compute(a.shape, lambda *i: tirx.reinterpret(dtype, a(*i)), name="bitcast")
+
+    if "bool" in (x.dtype, dtype) or np.dtype(dtype).itemsize != np.dtype(x.dtype).itemsize:
+        raise Refusal(f"bits of {x.dtype} as {dtype} are not supported", _EXACT_TEXT)
+    return ctx.te(rule, x, name="bitcast")
+
+
+_MATH = {
+    "Sqrt": op.sqrt, "Exp": op.exp, "Log": op.log, "Sin": op.sin, "Cos": op.cos, "Tan": op.tan,
+    "Sinh": op.sinh, "Cosh": op.cosh, "Asin": op.asin, "Acos": op.acos, "Atan": op.atan,
+    "Asinh": op.asinh, "Acosh": op.acosh, "Atanh": op.atanh, "Erf": op.erf,
+    "Ceil": op.ceil, "Floor": op.floor, "Round": op.round,
+}  # fmt: skip
+_ARITHMETIC = {
+    "Add": op.add, "Sub": op.subtract, "Mul": op.multiply, "Div": op.divide,
+    "Equal": op.equal, "Less": op.less, "LessOrEqual": op.less_equal,
+    "Greater": op.greater, "GreaterOrEqual": op.greater_equal,
+    "And": op.logical_and, "Or": op.logical_or,
+    "BitwiseAnd": op.bitwise_and, "BitwiseOr": op.bitwise_or, "BitwiseXor": op.bitwise_xor,
+}  # fmt: skip
 
 CONVERTERS = {
-    "Add": partial(_binary, op.add),
-    "Sub": partial(_binary, op.subtract),
-    "Mul": partial(_binary, op.multiply),
-    "Div": partial(_binary, op.divide),
-    "Pow": _pow,
-    "Sqrt": partial(_unary, op.sqrt),
-    "Exp": partial(_unary, op.exp),
-    "Log": partial(_unary, op.log),
+    **{name: widened(partial(_unary, function)) for name, function in _MATH.items()},
+    **{name: partial(_binary, function) for name, function in _ARITHMETIC.items()},
+    "Abs": partial(_unary, op.abs),
+    "Neg": partial(_unary, op.negative),
+    "Not": partial(_unary, op.logical_not),
+    "BitwiseNot": partial(_unary, op.bitwise_not),
+    "BitShift": _shift,
+    "BitCast": _bitcast,
     "Cast": _cast,
+    "CastLike": _cast_like,
     "Identity": _identity,
+    "IsInf": _is_inf,
+    "IsNaN": _is_nan,
     "Max": partial(_variadic, op.maximum),
+    "Mean": _mean,
     "Min": partial(_variadic, op.minimum),
+    "Mod": _mod,
+    "Pow": _pow,
+    "Reciprocal": _reciprocal,
+    "Sign": _sign,
+    "Sum": partial(_variadic, op.add),
+    "Where": _where,
+    "Xor": _xor,
 }
-_ = te, tirx

@@ -1,1 +1,64 @@
-CONVERTERS: dict = {}
+"""QuantizeLinear and DequantizeLinear.
+
+Relax rounds half to even and saturates, as ONNX does (tests/frontend/test_quantization.py checks
+all of it), so both stay Relax operators: an integer lowering can find them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from tvm import relax
+
+from footprint_compiler.frontend.context import Context, Node, Refusal, normalize_axis
+from footprint_compiler.frontend.value import Value, constant
+
+op = relax.op
+_QUANTIZED = ("int8", "uint8", "int16", "uint16")
+
+
+def _parameters(node: Node, x: Value, dtype: str) -> tuple[Value, Value, int]:
+    scale, zero = node.input(1), node.optional(2)
+    if node.attrs.get("block_size", 0):
+        raise Refusal("blocked quantization is not supported", "quantize per tensor or per axis")
+    if scale.dtype != "float32":
+        raise Refusal(f"a scale of {scale.dtype} is not supported", "use a float32 scale")
+    if zero is None:
+        zero = constant(np.zeros(scale.shape, dtype))
+    if scale.size == 1:
+        return _scalar(scale), _scalar(zero), -1
+    axis = normalize_axis(int(node.attrs.get("axis", 1)), x.rank)
+    if scale.shape != (x.shape[axis],):
+        raise Refusal(f"scale {scale.shape} does not fit axis {axis}", "check with onnx.checker")
+    return scale, zero, axis
+
+
+def _scalar(value: Value) -> Value:
+    return value if value.array is None else constant(value.array.reshape(()))
+
+
+def _quantize(ctx: Context, node: Node) -> Value:
+    x, zero = node.input(0), node.optional(2)
+    kind = int(node.attrs.get("output_dtype", 0))
+    dtype = "uint8"
+    if zero is not None:
+        dtype = zero.dtype
+    elif kind:
+        dtype = str(onnx.helper.tensor_dtype_to_np_dtype(kind))
+    if dtype not in _QUANTIZED:
+        raise Refusal(f"quantizing to {dtype} is not supported", "use int8, uint8 or 16 bits")
+    if x.dtype != "float32":
+        raise Refusal(f"quantizing {x.dtype} is not supported", "quantize float32")
+    scale, zero, axis = _parameters(node, x, dtype)
+    return ctx.op(op.quantize, x, scale, zero, axis=axis, out_dtype=dtype)
+
+
+def _dequantize(ctx: Context, node: Node) -> Value:
+    x = node.input(0)
+    if x.dtype not in (*_QUANTIZED, "int32"):
+        raise Refusal(f"dequantizing {x.dtype} is not supported", "use int8, uint8, 16 bits or int32")
+    scale, zero, axis = _parameters(node, x, x.dtype)
+    return ctx.op(op.dequantize, x, scale, zero, axis=axis, out_dtype="float32")
+
+
+CONVERTERS = {"QuantizeLinear": _quantize, "DequantizeLinear": _dequantize}

@@ -56,7 +56,59 @@ def _squeeze(ctx: Context, node: Node) -> Value:
     return reshape(ctx, x, [d for i, d in enumerate(x.shape) if i not in gone])
 
 
+def _unsqueeze(ctx: Context, node: Node) -> Value:
+    x = node.input(0)
+    axes = node.ints("axes", 1) or []
+    rank = x.rank + len(axes)
+    new = {normalize_axis(a, rank) for a in axes}
+    dims = iter(x.shape)
+    return reshape(ctx, x, [1 if i in new else next(dims) for i in range(rank)])
+
+
+def _size(ctx: Context, node: Node) -> Value:
+    return constant(node.input(0).size, "int64")
+
+
+def _depth_to_space(ctx: Context, node: Node) -> Value:
+    x = node.input(0)
+    block = int(node.attrs["blocksize"])
+    n, c, h, w = x.shape
+    deep = c // (block * block)
+    if node.attrs.get("mode", "DCR") == "DCR":
+        split, order = (n, block, block, deep, h, w), (0, 3, 4, 1, 5, 2)
+    else:
+        split, order = (n, deep, block, block, h, w), (0, 1, 4, 2, 5, 3)
+    return reshape(
+        ctx, transpose(ctx, reshape(ctx, x, split), order), (n, deep, h * block, w * block)
+    )
+
+
+def _space_to_depth(ctx: Context, node: Node) -> Value:
+    x = node.input(0)
+    block = int(node.attrs["blocksize"])
+    n, c, h, w = x.shape
+    split = reshape(ctx, x, (n, c, h // block, block, w // block, block))
+    order = (0, 3, 5, 1, 2, 4) if node.attrs.get("mode", "DCR") == "DCR" else (0, 1, 3, 5, 2, 4)
+    return reshape(ctx, transpose(ctx, split, order), (n, c * block**2, h // block, w // block))
+
+
+def _dropout(ctx: Context, node: Node) -> tuple[Value | None, ...]:
+    """The identity; the mask is all true. Training mode is random, hence refused."""
+    x = node.input(0)
+    training = node.array(2) if node.opset >= 12 else None
+    ratio = node.array(1) if node.opset >= 12 else None
+    if training is not None and bool(training) and (ratio is None or float(ratio) != 0.0):
+        raise Refusal("training mode draws random numbers", "export the model for inference")
+    kind = "bool" if node.opset >= 10 else x.dtype
+    return x, constant(np.ones(x.shape, kind))
+
+
 CONVERTERS = {
+    "DepthToSpace": _depth_to_space,
+    "Dropout": _dropout,
+    "Size": _size,
+    "SpaceToDepth": _space_to_depth,
+    "Unsqueeze": _unsqueeze,
     "Reshape": _reshape,
     "Transpose": _transpose,
     "Shape": _shape,
