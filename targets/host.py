@@ -140,7 +140,7 @@ def resolve_native(target: Target, levels: tuple[Target, ...]) -> Target:
         )
     from tvm.target import codegen
 
-    mtriple = f"{MACHINES[machine][0]}-linux-gnu"
+    mtriple = f"{MACHINES[machine][0]}-unknown-linux-gnu"
     mcpu = str(codegen.llvm_get_system_cpu())
     mattr = native_mattr(cpu_features(mtriple, mcpu))
     have = cpu_features(mtriple, mcpu, tuple(mattr))
