@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import onnx
-from footprint_compiler.errors import ModelFileError, ModelLimitError
+from footprint_compiler.errors import FpcError, ModelFileError, ModelLimitError
 from footprint_compiler.frontend.context import Context, Node, Refusal, attributes
 from footprint_compiler.frontend.control import select_branch
 from footprint_compiler.frontend.expand import expand_function
@@ -49,6 +49,9 @@ class Driver:
         missing = [i for i in proto.input if i and i not in scope]
         if missing:
             raise ModelFileError(f"node {name} reads {missing[0]}, which nothing computes before it")
+        twice = [o for o in proto.output if o and o in scope]
+        if twice:
+            raise ModelFileError(f"node {name} computes {twice[0]}, which has a value already")
         domain = "" if proto.domain == "ai.onnx" else proto.domain
         opset = self.opsets.get(domain, 1)
         inputs = tuple(scope[i] if i else None for i in proto.input)
@@ -62,6 +65,13 @@ class Driver:
             results = self._convert(proto, name, domain, opset, inputs, scope)
         except Refusal as refusal:
             self._refuse(name, _operator(proto), refusal.reason, refusal.remedy)
+            scope.update(dict.fromkeys(filter(None, proto.output)))
+            return
+        except FpcError:
+            raise
+        except Exception as error:  # a converter or TVM's shape inference met what it cannot be
+            reason = f"its inputs or attributes do not fit together ({_line(error)})"
+            self._refuse(name, _operator(proto), reason, "check the model with onnx.checker")
             scope.update(dict.fromkeys(filter(None, proto.output)))
             return
         for output, value in zip(proto.output, results, strict=False):
