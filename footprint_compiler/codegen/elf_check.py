@@ -1,7 +1,9 @@
 """What an artifact may need from outside: memory functions, libm and compiler helpers, no more.
 
 The names of the helpers are those of the Arm run-time ABI (`__aeabi_*`) and of libgcc, which
-compiler-rt shares (`__divdi3`, `__floatdisf`, ...): operation, then machine modes.
+compiler-rt shares (`__divdi3`, `__floatdisf`, ...): operation, then machine modes. On Arm the float
+helpers of libgcc are refused: where floats are passed in registers of the FPU, libgcc and
+compiler-rt disagree on their arguments. Only code for a triple without the Arm EABI needs them.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from elftools.elf.sections import SymbolTableSection
 from footprint_compiler.codegen.archive import defined_symbols
 from footprint_compiler.errors import CodegenError
 
-MEMORY_FUNCTIONS = frozenset({"memcpy", "memset", "memmove"})
+_MEMORY = re.compile(r"memcpy|memset|memmove|__aeabi_mem(?:cpy|set|move|clr)[48]?")
 
 _LIBM_BASES = """
     acos acosh asin asinh atan atan2 atanh cbrt ceil copysign cos cosh erf erfc exp exp10 exp2
@@ -29,6 +31,7 @@ LIBM_FUNCTIONS = frozenset(
 )
 
 _MODE = "(?:qi|hi|si|di|ti|hf|bf|sf|df)"
+_NOT_ON_ARM = re.compile(r"__(?:add|sub|mul|div|eq|ne|lt|le|gt|ge|unord|fix\w*|float\w*)[sd]f.*")
 _HELPER = re.compile(
     r"__aeabi_\w+"
     rf"|__(?:u?div|u?mod|u?divmod|mul|ashl|ashr|lshr|neg|clz|ctz|ffs|popcount|parity|bswap){_MODE}[234]"
@@ -60,15 +63,22 @@ def check_undefined(objects: Sequence[bytes], own: Iterable[str] = ()) -> Extern
     """
     defined = {symbol for data in objects for symbol in defined_symbols(data)} | set(own)
     wanted = {symbol for data in objects for symbol in undefined_symbols(data)} - defined
-    memory = wanted & MEMORY_FUNCTIONS
+    memory = {name for name in wanted if is_memory_function(name)}
     libm = wanted & LIBM_FUNCTIONS
     helpers = {name for name in wanted - memory - libm if _HELPER.fullmatch(name)}
+    if any(ELFFile(io.BytesIO(data))["e_machine"] == "EM_ARM" for data in objects):
+        helpers -= {name for name in helpers if _NOT_ON_ARM.fullmatch(name)}
     foreign = sorted(wanted - memory - libm - helpers)
     if foreign:
         raise CodegenError(
             "the kernels need symbols that no artifact may need: " + ", ".join(foreign)
         )
     return Externals(tuple(sorted(memory)), tuple(sorted(libm)), tuple(sorted(helpers)))
+
+
+def is_memory_function(name: str) -> bool:
+    """Whether ``name`` copies or fills memory."""
+    return _MEMORY.fullmatch(name) is not None
 
 
 def undefined_symbols(data: bytes) -> list[str]:

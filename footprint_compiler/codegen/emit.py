@@ -23,7 +23,12 @@ from footprint_compiler.codegen.manifest import (
 )
 from footprint_compiler.codegen.read import open_artifact
 from footprint_compiler.codegen.stack import worst_case_stack
-from footprint_compiler.codegen.staging import staged_file, staged_folder
+from footprint_compiler.codegen.staging import (
+    check_output_file,
+    check_output_folder,
+    staged_file,
+    staged_folder,
+)
 from footprint_compiler.codegen.tar import make_tar
 from footprint_compiler.codegen.toolchain import Toolchain, find_toolchain
 from footprint_compiler.codegen.weights import pack_weights
@@ -53,7 +58,8 @@ def emit_artifact(
 
     Args:
         program, plan: what is called, and where its tensors lie.
-        kernel_objects: ELF objects that define every kernel of the program.
+        kernel_objects: ELF objects that define every kernel of the program; empty ones are
+            left out.
         target: the machine.
         options: ``weights``, ``format`` and ``cc`` are read here.
         model_sha256, model_file: of the model; the file's name without its folder.
@@ -68,6 +74,8 @@ def emit_artifact(
     """
     if not _IDENTIFIER.fullmatch(program.name):
         raise UsageError(f"{program.name!r} is not a C identifier", "Give one with --name.")
+    check_output(out, options.format)
+    kernel_objects = [data for data in kernel_objects if data]
     weights = pack_weights(program, align_bytes=16 if target.is_bare_metal else 64)
     interface = Interface(
         program, plan, weights, options.weights == "extern", target.name, model_sha256
@@ -78,7 +86,7 @@ def emit_artifact(
         code = [entry, *kernel_objects]
         externals = check_undefined(code, own=[f"{program.name}_weights"])
         footprint = Footprint(
-            code_bytes=measure_code(code),
+            code_bytes=measure_code(code, interface.public_symbols),
             weights_bytes=len(weights.data),
             arena_bytes=interface.arena_bytes,
             stack_bytes=worst_case_stack(code, interface.public_symbols),
@@ -96,6 +104,25 @@ def emit_artifact(
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     files[MANIFEST] = to_json(describe(build, roles, hashes)).encode()
     return open_artifact(_write(files, program.name, options.format, out))
+
+
+def output_path(out: Path, form: str) -> Path:
+    """Where the artifact appears: ``out``, with ``.tar`` appended if the format asks for it."""
+    if form == "tar" and out.suffix != ".tar":
+        return out.with_name(f"{out.name}.tar")
+    return out
+
+
+def check_output(out: Path, form: str) -> None:
+    """Says before a long build that ``out`` cannot be written.
+
+    Raises:
+        OutputError: it is in use by something else, or its folder cannot be written.
+    """
+    if form == "tar":
+        check_output_file(output_path(out, form))
+    else:
+        check_output_folder(out)
 
 
 def _compile(
@@ -170,8 +197,8 @@ def _link(
 
 
 def _write(files: Mapping[str, bytes], name: str, form: str, out: Path) -> Path:
+    out = output_path(out, form)
     if form == "tar":
-        out = out if out.suffix == ".tar" else out.with_name(f"{out.name}.tar")
         with staged_file(out) as path:
             path.write_bytes(make_tar(name, files))
         return out

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from elftools.elf.constants import SH_FLAGS
 from elftools.elf.elffile import ELFFile
 
+from footprint_compiler.codegen.sections import linked_sections
 from footprint_compiler.errors import CodegenError
 
 
@@ -60,22 +60,19 @@ class Footprint:
         }
 
 
-def measure_code(objects: Sequence[bytes]) -> int:
-    """Bytes of everything that ``objects`` load into memory.
+def measure_code(objects: Sequence[bytes], roots: Iterable[str]) -> int:
+    """Bytes of everything that the functions ``roots`` of ``objects`` need in memory.
 
     Raises:
         CodegenError: an object has writable data, which an artifact must not have.
     """
-    code_bytes = 0
-    for data in objects:
-        for section in ELFFile(io.BytesIO(data)).iter_sections():
-            flags, size_bytes = section["sh_flags"], section["sh_size"]
-            if not flags & SH_FLAGS.SHF_ALLOC or not size_bytes:
-                continue
-            if flags & SH_FLAGS.SHF_WRITE:
-                raise CodegenError(f"{size_bytes} bytes of global data in section {section.name}")
-            code_bytes += size_bytes
-    return code_bytes
+    sections = linked_sections(objects, roots)
+    for section in sections:
+        if section.is_writable:
+            raise CodegenError(
+                f"{section.size_bytes} bytes of global data in section {section.name}"
+            )
+    return sum(section.size_bytes for section in sections)
 
 
 def measure_context(entry_object: bytes) -> int:

@@ -33,7 +33,8 @@ _PRE_INDEX = re.compile(r"\[sp, #(-?(?:0x)?[0-9a-f]+)\]!")
 _POST_INDEX = re.compile(r"\[sp\], #(-?(?:0x)?[0-9a-f]+)")
 _LITERAL = re.compile(r"\[pc(?:, #(-?(?:0x)?[0-9a-f]+))?\]$")
 _ALIASES = {"r13": "sp", "r14": "lr", "r15": "pc"}
-_STORES = ("str", "stm", "vst", "push", "cmp", "cmn", "tst", "teq", "it", "nop", "vcmp", "pld")
+# Their first operand is read, not written; without `!` a load of a list keeps its base, too.
+_READERS = ("str", "stm", "vst", "ldm", "vldm", "cmp", "cmn", "tst", "teq", "it", "vcmp", "pld")
 
 
 def step_arm(instruction: Instruction, state: State, code: bytes, *, thumb: bool) -> Step:
@@ -64,7 +65,7 @@ def step_arm(instruction: Instruction, state: State, code: bytes, *, thumb: bool
         return Step(state.at(state.depth - number(index[1])))
     if "sp!" in operands or "[sp]," in operands:
         raise UnknownStackError
-    if parts[0] == "sp" and base not in _STORES:
+    if parts[0] == "sp" and not base.startswith(_READERS):
         return _stack_pointer(base, parts, state)
     return Step(_registers(instruction, base, parts, state, code, thumb=thumb))
 
@@ -120,10 +121,8 @@ def _program_counter(base: str, conditional: bool, operands: str, state: State) 
 
 
 def _stack_pointer(base: str, parts: list[str], state: State) -> Step:
-    operands = parts[1:] if len(parts) > 2 else ["sp", *parts[1:]]
-    if base in ("cmp", "cmn", "tst"):
-        value = state.registers.get(parts[1])
-        return Step(state, loop_end=value.number if value and value.is_address else None)
+    in_place = len(parts) == 2 or base == "bfc"
+    operands = ["sp", *parts[1:]] if in_place else parts[1:]
     if base == "mov":
         return Step(state.at(state.address(parts[1])))
     start = state.depth if operands[0] == "sp" else state.address(operands[0])
@@ -166,14 +165,14 @@ def _registers(
     source = _source(name, rest, state)
     if source is not None:
         return state.with_register(name, _derive(base, rest, source, state))
-    if state.registers and not instruction.mnemonic.startswith(_STORES):
+    if state.registers and not instruction.mnemonic.startswith(_READERS):
         state = state.with_register(name, None)
     return state
 
 
 def _source(name: str, rest: list[str], state: State) -> Value | None:
     """The known first source of a two- or three-operand instruction."""
-    first = rest[0] if len(rest) > 1 else name
+    first = rest[0] if len(rest) > 1 and not is_number(rest[0]) else name
     return Value(state.depth, is_address=True) if first == "sp" else state.registers.get(first)
 
 

@@ -12,7 +12,8 @@ from footprint_compiler.codegen.elf_check import Externals
 from footprint_compiler.codegen.entry import ABI_VERSION, Interface
 from footprint_compiler.codegen.footprint import Footprint
 from footprint_compiler.program import KernelCall, Program
-from footprint_compiler.targets import Target
+from footprint_compiler.targets import Target, target_features
+from footprint_compiler.targets.host import ARM64_FLAGS, X86_FLAGS
 from footprint_compiler.tensor import TensorSpec
 
 MANIFEST = "manifest.json"
@@ -71,6 +72,7 @@ def describe(build: Build, files: Mapping[str, str], sha256: Mapping[str, str]) 
             "helpers": list(build.externals.helpers),
         },
         "tvm_target": dict(sorted(target.tvm.items())),
+        "cpu_features": _cpu_features(target),
         "toolchain": {
             "zig_target": toolchain.zig_target,
             "zig_cpu": toolchain.zig_cpu,
@@ -97,6 +99,13 @@ def describe(build: Build, files: Mapping[str, str], sha256: Mapping[str, str]) 
 def to_json(value: Mapping[str, Any]) -> str:
     """Readable JSON in the order of the keys given."""
     return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _cpu_features(target: Target) -> list[str]:
+    """LLVM features that the code may use and that an operating system reports, sorted."""
+    if target.is_bare_metal:
+        return []
+    return sorted(target_features(target) & (X86_FLAGS.keys() | ARM64_FLAGS.keys()))
 
 
 def _io(interface: Interface, spec: TensorSpec) -> dict[str, Any]:

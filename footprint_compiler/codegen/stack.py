@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from footprint_compiler.codegen.elf_check import LIBM_FUNCTIONS, MEMORY_FUNCTIONS
+from footprint_compiler.codegen.elf_check import LIBM_FUNCTIONS, is_memory_function
 from footprint_compiler.codegen.frame import Call, Frame, analyse_frame
 from footprint_compiler.codegen.machine_code import Function, Reference, read_functions
 from footprint_compiler.errors import CodegenError
@@ -29,7 +29,7 @@ _RETURN_ADDRESS_BYTES = {"x86-64": 8}
 
 def external_stack_bytes(name: str) -> int:
     """Assumed worst case of a function that the artifact takes from elsewhere."""
-    if name in MEMORY_FUNCTIONS:
+    if is_memory_function(name):
         return MEMORY_STACK_BYTES
     if name in _REDUCING:
         return REDUCING_STACK_BYTES

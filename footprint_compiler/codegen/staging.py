@@ -46,9 +46,8 @@ def staged_file(out: Path) -> Iterator[Path]:
         OutputError: ``out`` is a folder or cannot be written.
     """
     out = _resolve(out)
-    if out.is_dir():
-        raise OutputError(f"{out} is a folder, and a file is to be written there")
     with _staging(out) as folder:
+        _check_no_folder(out)
         yield folder / out.name
         (folder / out.name).replace(out)
 
@@ -62,6 +61,17 @@ def check_output_folder(out: Path) -> None:
     out = _resolve(out)
     with _staging(out):
         _check_replaceable(out)
+
+
+def check_output_file(out: Path) -> None:
+    """Says before a long build what would fail at its end.
+
+    Raises:
+        OutputError: see ``staged_file``.
+    """
+    out = _resolve(out)
+    with _staging(out):
+        _check_no_folder(out)
 
 
 @contextmanager
@@ -101,6 +111,11 @@ def _resolve(out: Path) -> Path:
         return out.resolve()
     except (OSError, RuntimeError, ValueError) as error:
         raise OutputError(f"{out} is not a usable path: {error}") from error
+
+
+def _check_no_folder(out: Path) -> None:
+    if out.is_dir():
+        raise OutputError(f"{out} is a folder, and a file is to be written there")
 
 
 def _check_replaceable(out: Path) -> None:

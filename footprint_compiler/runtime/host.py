@@ -11,6 +11,7 @@ from elftools.elf.elffile import ELFFile
 
 from footprint_compiler.artifact import Artifact
 from footprint_compiler.errors import ArtifactError, RunnerError
+from footprint_compiler.targets.host import missing_on_host
 
 # platform.machine() -> (ELF machine, ELF class) of the libraries that it loads.
 _MACHINES = {
@@ -25,7 +26,8 @@ def check_host(artifact: Artifact) -> None:
     """Checks that the library is one that this process can load.
 
     Raises:
-        RunnerError: it is for another processor or has no operating system.
+        RunnerError: it is for another processor, for features that this one lacks, or for none
+            with an operating system.
         ArtifactError: it is not an ELF file.
     """
     name = f"{artifact.name} was built for {artifact.target}"
@@ -37,6 +39,12 @@ def check_host(artifact: Artifact) -> None:
     machine = _elf_machine(artifact.library)
     if machine != here:
         raise RunnerError(f"{name}, this process runs on {platform.machine()}", _REMEDY)
+    missing = missing_on_host(frozenset(artifact.manifest.get("cpu_features", ())))
+    if missing:
+        raise RunnerError(
+            f"{name}; this processor lacks {', '.join(missing)}",
+            "Build for a target that this processor has, for example `--target native`.",
+        )
 
 
 def _elf_machine(path: Path) -> tuple[str, int]:
