@@ -6,7 +6,8 @@ value that anything still means:
 - the input is a tensor (not a constant) and its storage dies at this step, and is not returned;
 - both have as many elements, of as many bytes each (a kernel promises order by element only, so
   a narrower output could overtake the reading of a wider input);
-- both are all of their storage, so that no other view is dragged along;
+- both are all of their storage, so that no other view is dragged along, and the output's storage
+  is born at this step (an empty part of it could have been written before);
 - no other argument of the call lies in either storage.
 
 Pairs are tried in the order of the call, and the first that is sound is taken. Model inputs may be
@@ -47,6 +48,8 @@ def share_in_place(
             if program.tensors[name].size_bytes != program.tensors[owner].size_bytes:
                 return False
         if ranges[source_owner][1] != step + 1 or source_owner in returned:
+            return False
+        if ranges[result_owner][0] != step:
             return False
         taken = {*group[source_owner], *group[result_owner]}
         others = (

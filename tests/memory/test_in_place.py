@@ -88,6 +88,13 @@ DECLINED = {
         [call("", "p"), call("x", "q", PAIR)],
         [View("p", "j", 0), View("q", "j", 8)],
     ),
+    "a storage of which an empty part is older": program(
+        [tensor("x", 8), tensor("j", 8), tensor("p", 0), tensor("q", 8)],
+        "x",
+        "j",
+        [call("", "p"), call("x", "q", PAIR)],
+        [View("p", "j", 0), View("q", "j", 0)],
+    ),
 }
 
 

@@ -211,6 +211,14 @@ def test_in_place_needs_the_pair() -> None:
         verify_after_change([], "b")
 
 
+def test_the_replay_alone_asks_for_the_pair_too() -> None:
+    specs = [tensor("x", 8), tensor("y", 8)]
+    plan = plan_memory(program(specs, "x", "y", [call("x", "y", [(0, 0)])]))
+    other = program(specs, "x", "y", [call("x", "y")])
+    with pytest.raises(PlanError, match="'y' and 'x' are live at once"):
+        replay_calls(other, plan, find_roots(other))
+
+
 def test_in_place_needs_a_dying_input() -> None:
     with pytest.raises(PlanError, match="'a' is stated live"):
         verify_after_change([(0, 0)], "b a")
