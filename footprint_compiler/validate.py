@@ -158,7 +158,9 @@ def onnxruntime_session(model: Path, optimized: bool = False, threads: int = 1) 
     if not model.is_file():
         raise ModelFileError(f"no such model file: {model}", "Check the path.")
     try:
-        return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(
+            str(model), options, providers=["CPUExecutionProvider"], enable_fallback=0
+        )
     except Exception as error:  # ONNX Runtime raises many types that share no base class
         raise ModelFileError(f"ONNX Runtime cannot load {model}: {error}") from error
 

@@ -62,7 +62,7 @@ def bench(
 def _alone(artifact: Artifact, sample: Sample, repeat: int) -> dict[str, Any]:
     from footprint_compiler import runners
 
-    found = asdict(runners.bench(artifact, sample, repeat=repeat))
+    found = asdict(runners.bench(artifact, sample, repeats=repeat))
     return {key: value for key, value in found.items() if value is not None}
 
 

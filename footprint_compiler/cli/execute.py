@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 class Executor:
     """``execute(sample) -> outputs``; afterwards ``measured()`` tells what the last run saw."""
 
-    def __init__(self, artifact: Artifact, count: bool = False) -> None:
+    def __init__(self, artifact: Artifact, *, count: bool = False, allow_nan: bool = False) -> None:
         self._artifact = artifact
         self._count = count
+        self._allow_nan = allow_nan
         self._last: RunResult | None = None
 
     def __call__(self, sample: Sample) -> Sample:
@@ -29,7 +30,9 @@ class Executor:
         """
         from footprint_compiler import runners
 
-        self._last = runners.run(self._artifact, sample, count=self._count)
+        self._last = runners.run(
+            self._artifact, sample, count=self._count, allow_nan=self._allow_nan
+        )
         return dict(self._last.outputs)
 
     def measured(self) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def run(build: Path, inputs: Path, out: Path | None, count: bool, allow_nan: boo
 
     artifact = open_artifact(build)
     given = read_samples(inputs, artifact.inputs, allow_nan=allow_nan)
-    execute = Executor(artifact, count)
+    execute = Executor(artifact, count=count, allow_nan=allow_nan)
     results = [execute(sample) for sample in given.samples]
     join = np.stack if given.stacked else lambda arrays: arrays[0]
     outputs = {s.name: join([result[s.name] for result in results]) for s in artifact.outputs}
