@@ -18,7 +18,7 @@ import tvm
 import tvm_ffi
 from tvm import s_tir, tirx
 
-from footprint_compiler.kernels.math import lower_math
+from footprint_compiler.kernels.math import expand_math, mark_math
 from footprint_compiler.program import Scratch
 from footprint_compiler.tensor import DTYPE_BYTES
 
@@ -107,6 +107,17 @@ def _to_pointer_parameters(func: Any) -> LoweredKernel:
     return LoweredKernel(new, tuple(scratch))
 
 
+def _has_rounding(target: Any) -> bool:
+    """Whether the core has instructions that round a float to an integral float."""
+    cpu = str(target.attrs.get("mcpu", ""))
+    triple = str(target.attrs.get("mtriple", ""))
+    if triple.startswith(("thumb", "arm")):
+        return cpu in ("cortex-m7", "cortex-m33", "cortex-m55")
+    if triple.startswith("aarch64"):
+        return True
+    return cpu not in ("", "x86-64")
+
+
 def lower_kernel(func: Any, symbol: str, target: Any) -> LoweredKernel:
     """Lower one structured ``PrimFunc`` to flat TIR with pointer parameters.
 
@@ -122,8 +133,9 @@ def lower_kernel(func: Any, symbol: str, target: Any) -> LoweredKernel:
     lowered = _to_pointer_parameters(module[symbol])
     module = tvm.IRModule({symbol: lowered.func})
     with target, tvm.transform.PassContext(opt_level=3):
-        module = lower_math(module)
+        module = mark_math(module, _has_rounding(target))
         module = tirx.transform.LowerIntrin()(module)
+        module = expand_math(module)
     return LoweredKernel(module[symbol], lowered.scratch)
 
 

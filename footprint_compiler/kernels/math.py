@@ -1,2 +1,403 @@
-"""math"""
-def lower_math(m): return m
+"""Elementary functions as arithmetic, so that kernels vectorize and need no mathematical library.
+
+Every function works on scalars and vectors alike. Coefficients are least-maximum fits made for
+this file; the bound of each is its largest error relative to the exact value, in float32:
+
+    exp      2 ulp   x = n ln 2 + r, |r| <= ln 2 / 2, degree 6; scaled in two steps, so that the
+                     result is right down to subnormal numbers and overflows to infinity
+    log      2 ulp   x = m 2^e, m in [sqrt 1/2, sqrt 2), degree 8 after the quadratic term
+    tanh     3 ulp   odd polynomial below 0.625, 1 - 2 / (exp(2x) + 1) above
+    sigmoid  3 ulp   1 / (1 + exp(-x))
+    erf      3 ulp   odd polynomial below 1, 1 - exp(P(x)) above
+
+NaN gives NaN. Rounding functions are exact; they are replaced only where the core lacks them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tvm
+import tvm_ffi
+from tvm import tirx
+
+_EXP = (
+    1.0000000005585954,
+    1.0000000365391135,
+    0.49999992032306545,
+    0.16666419190351336,
+    0.04166823180418576,
+    0.00837489836277695,
+    0.0013836741877417413,
+)
+_LOG = (
+    0.33333331173582365,
+    -0.24999993993470304,
+    0.200007147605143,
+    -0.1666805763969242,
+    0.14249322876161466,
+    -0.12420141360697776,
+    0.11676998506908162,
+    -0.11514607043594836,
+    0.07037680248863817,
+)
+_TANH = (
+    -0.3333332843823646,
+    0.13332719231781445,
+    -0.05384331092488616,
+    0.02096151873308705,
+    -0.0060454009134145665,
+)
+_ERF = (
+    1.128379165503541,
+    -0.3761262375872287,
+    0.11283553188042975,
+    -0.026851940764964107,
+    0.005183082542212839,
+    -0.0007934437242272008,
+    7.309835274212658e-05,
+    1.5379320440146712e-06,
+)
+_LOG_ERFC = (
+    0.00012091797349314492,
+    -1.1291796047340796,
+    -0.6342548562161646,
+    -0.10687994506952758,
+    0.02376499556672943,
+    -0.0033192171374037543,
+    8.633796442302133e-05,
+    6.799637740476249e-05,
+    -1.294849973996273e-05,
+    8.138322896148447e-07,
+)
+_LN2_HIGH = 0.693359375
+_LN2_LOW = -2.12194440e-4
+_LOG2_E = 1.4426950408889634
+_SQRT_HALF = 0.7071067811865476
+_SMALLEST_NORMAL = 1.1754943508222875e-38
+
+
+class _Shape:
+    """Constants and types of one lane count; collects the variables that an expansion binds."""
+
+    def __init__(self, lanes: int) -> None:
+        self.lanes = lanes
+        suffix = "" if lanes == 1 else f"x{lanes}"
+        self.float = f"float32{suffix}"
+        self.int = f"int32{suffix}"
+        self.bindings: list[Any] = []
+
+    def const(self, value: float | int, dtype: str = "float32") -> Any:
+        scalar = tirx.const(value, dtype)
+        return scalar if self.lanes == 1 else tirx.Broadcast(scalar, self.lanes)
+
+    def integer(self, value: int) -> Any:
+        return self.const(value, "int32")
+
+    def bits(self, value: Any) -> Any:
+        return tirx.reinterpret(self.int, value)
+
+    def from_bits(self, value: Any) -> Any:
+        return tirx.reinterpret(self.float, value)
+
+    def let(self, name: str, value: Any, body: Callable[[Any], Any], dtype: str = "") -> Any:
+        var = tirx.Var(name, dtype or self.float)
+        self.bindings.append(tirx.Bind(var, value))
+        return body(var)
+
+    def polynomial(self, x: Any, coefficients: Sequence[float]) -> Any:
+        """Horner's scheme, lowest degree first in ``coefficients``."""
+        result = self.const(coefficients[-1])
+        for coefficient in reversed(coefficients[:-1]):
+            result = result * x + self.const(coefficient)
+        return result
+
+
+def exp(x: Any, s: _Shape) -> Any:
+    """e to the x."""
+
+    def reduced(clamped: Any) -> Any:
+        scaled = clamped * s.const(_LOG2_E)
+        half = tirx.Select(scaled < s.const(0.0), s.const(-0.5), s.const(0.5))
+        return s.let("n", (scaled + half).astype(s.int), lambda n: tail(clamped, n), s.int)
+
+    def tail(clamped: Any, n: Any) -> Any:
+        count = n.astype(s.float)
+        rest = clamped - count * s.const(_LN2_HIGH) - count * s.const(_LN2_LOW)
+        first = tirx.shift_right(n, s.integer(1))
+
+        def power(k: Any) -> Any:
+            return s.from_bits(tirx.shift_left(k + s.integer(127), s.integer(23)))
+
+        return s.let(
+            "r",
+            rest,
+            lambda r: s.let(
+                "half",
+                first,
+                lambda h: s.polynomial(r, _EXP) * power(h) * power(n - h),
+                s.int,
+            ),
+        )
+
+    def whole(value: Any) -> Any:
+        clamped = tirx.min(tirx.max(value, s.const(-104.0)), s.const(89.0))
+        result = s.let("clamped", clamped, reduced)
+        return tirx.Select(value == value, result, value)
+
+    return s.let("x", x, whole)
+
+
+def log(x: Any, s: _Shape) -> Any:
+    """Natural logarithm; -inf at 0, NaN below."""
+
+    def split(value: Any) -> Any:
+        tiny = value < s.const(_SMALLEST_NORMAL)
+        scaled = tirx.Select(tiny, value * s.const(8388608.0), value)
+        bias = tirx.Select(tiny, s.integer(127 + 23), s.integer(127))
+        return s.let(
+            "bits", s.bits(scaled), lambda bits: mantissa(value, bits, bias), s.int
+        )
+
+    def mantissa(value: Any, bits: Any, bias: Any) -> Any:
+        # m in [1/2, 1), then doubled below sqrt(1/2)
+        fraction = s.from_bits(
+            tirx.bitwise_or(tirx.bitwise_and(bits, s.integer(0x007FFFFF)), s.integer(0x3F000000))
+        )
+        exponent = tirx.shift_right(bits, s.integer(23)) - bias + s.integer(1)
+
+        def finish(m: Any) -> Any:
+            low = m < s.const(_SQRT_HALF)
+            e = tirx.Select(low, exponent - s.integer(1), exponent).astype(s.float)
+            f = tirx.Select(low, m + m, m) - s.const(1.0)
+            return s.let("e", e, lambda ev: s.let("f", f, lambda fv: series(value, ev, fv)))
+
+        return s.let("m", fraction, finish)
+
+    def series(value: Any, e: Any, f: Any) -> Any:
+        square = f * f
+        main = square * f * s.polynomial(f, _LOG) + e * s.const(_LN2_LOW)
+        result = main - square * s.const(0.5) + f + e * s.const(_LN2_HIGH)
+        infinity = s.const(float("inf"))
+        result = tirx.Select(value < infinity, result, value)  # inf stays, NaN stays
+        result = tirx.Select(value > s.const(0.0), result, s.const(float("nan")))
+        return tirx.Select(value == s.const(0.0), -infinity, result)
+
+    return s.let("x", x, lambda v: tirx.Select(v == v, split(v), v))
+
+
+def _magnitude(x: Any, s: _Shape) -> Any:
+    return s.from_bits(tirx.bitwise_and(s.bits(x), s.integer(0x7FFFFFFF)))
+
+
+def _with_sign_of(magnitude: Any, x: Any, s: _Shape) -> Any:
+    sign = tirx.bitwise_and(s.bits(x), s.integer(-0x80000000))
+    return s.from_bits(tirx.bitwise_or(s.bits(magnitude), sign))
+
+
+def tanh(x: Any, s: _Shape) -> Any:
+    """Hyperbolic tangent."""
+
+    def both(value: Any) -> Any:
+        square = value * value
+        small = value + value * s.let("z", square, lambda z: z * s.polynomial(z, _TANH))
+
+        def choose(a: Any) -> Any:
+            large = s.const(1.0) - s.const(2.0) / (exp(a + a, s) + s.const(1.0))
+            return tirx.Select(a < s.const(0.625), small, _with_sign_of(large, value, s))
+
+        return s.let("a", _magnitude(value, s), choose)
+
+    return s.let("x", x, both)
+
+
+def sigmoid(x: Any, s: _Shape) -> Any:
+    """1 / (1 + exp(-x))."""
+    return s.const(1.0) / (s.const(1.0) + exp(s.const(0.0) - x, s))
+
+
+def erf(x: Any, s: _Shape) -> Any:
+    """Error function."""
+
+    def both(value: Any) -> Any:
+        small = value * s.let("z", value * value, lambda z: s.polynomial(z, _ERF))
+
+        def choose(a: Any) -> Any:
+            capped = tirx.min(a, s.const(4.0))
+            large = s.const(1.0) - exp(
+                s.let("c", capped, lambda c: s.polynomial(c, _LOG_ERFC)), s
+            )
+            return tirx.Select(
+                a < s.const(1.0),
+                small,
+                tirx.Select(value == value, _with_sign_of(large, value, s), value),
+            )
+
+        return s.let("a", _magnitude(value, s), choose)
+
+    return s.let("x", x, both)
+
+
+def nearbyint(x: Any, s: _Shape) -> Any:
+    """Round to nearest, ties to even, without a rounding instruction; exact for every float32."""
+
+    def both(value: Any) -> Any:
+        magic = s.const(8388608.0)  # 2^23: no float32 above it has a fraction
+
+        def choose(a: Any) -> Any:
+            rounded = (a + magic) - magic
+            return tirx.Select(a < magic, _with_sign_of(rounded, value, s), value)
+
+        return s.let("a", _magnitude(value, s), choose)
+
+    return s.let("x", x, both)
+
+
+def floor(x: Any, s: _Shape) -> Any:
+    """Largest integer not above x, without a rounding instruction."""
+
+    def both(value: Any) -> Any:
+        return s.let(
+            "r",
+            nearbyint(value, s),
+            lambda r: r - tirx.Select(r > value, s.const(1.0), s.const(0.0)),
+        )
+
+    return s.let("x", x, both)
+
+
+def ceil(x: Any, s: _Shape) -> Any:
+    """Smallest integer not below x, without a rounding instruction."""
+
+    def both(value: Any) -> Any:
+        return s.let(
+            "r",
+            nearbyint(value, s),
+            lambda r: r + tirx.Select(r < value, s.const(1.0), s.const(0.0)),
+        )
+
+    return s.let("x", x, both)
+
+
+def trunc(x: Any, s: _Shape) -> Any:
+    """Integer part, without a rounding instruction."""
+    return s.let(
+        "x",
+        x,
+        lambda value: _with_sign_of(
+            s.let("a", _magnitude(value, s), lambda a: floor(a, s)), value, s
+        ),
+    )
+
+
+_ARITHMETIC: dict[str, Callable[[Any, _Shape], Any]] = {
+    "exp": exp,
+    "log": log,
+    "tanh": tanh,
+    "sigmoid": sigmoid,
+    "erf": erf,
+}
+_ROUNDING: dict[str, Callable[[Any, _Shape], Any]] = {
+    "nearbyint": nearbyint,
+    "floor": floor,
+    "ceil": ceil,
+    "trunc": trunc,
+}
+_PREFIX = "fpc."
+
+
+def mark_math(module: Any, rounding_instructions: bool) -> Any:
+    """Name the calls that ``expand_math`` will replace, so that no pass in between lowers them.
+
+    Args:
+        module: flat TIR, after vectorization.
+        rounding_instructions: whether the core rounds to integral floats by itself.
+    """
+    table = _ARITHMETIC if rounding_instructions else {**_ARITHMETIC, **_ROUNDING}
+
+    def mark(call: Any) -> Any:
+        name = call.op.name.removeprefix("tirx.") if isinstance(call.op, tvm.ir.Op) else ""
+        if name not in (*table, "rsqrt") or not str(call.ty.dtype).startswith("float32"):
+            return call
+        dtype = str(call.ty.dtype)
+        if name == "rsqrt":
+            one = _Shape(_lanes(dtype)).const(1.0)
+            return one / tirx.sqrt(call.args[0])
+        return tirx.call_pure_extern(dtype, _PREFIX + name, call.args[0])
+
+    return _map_calls(module, mark)
+
+
+def expand_math(module: Any) -> Any:
+    """Write out the marked calls; their variables are bound right before the statement.
+
+    A call under ``if_then_else`` may guard a load, so it is not moved: it calls the C library.
+    """
+    return tvm.IRModule(
+        {var: _expand_function(func) for var, func in module.functions.items()},
+        attrs=module.attrs,
+    )
+
+
+def _expand_function(func: Any) -> Any:
+    def guarded(call: Any) -> Any:
+        if not isinstance(call.op, tvm.ir.Op) or call.op.name != "tirx.if_then_else":
+            return call
+        return tvm_ffi.structural_map(call, (tvm.ir.Call, _call_library))
+
+    def statement(stmt: Any) -> Any:
+        bindings: list[Any] = []
+
+        def expand(call: Any) -> Any:
+            name = _marked(call)
+            if name is None:
+                return call
+            shape = _Shape(_lanes(str(call.ty.dtype)))
+            result = {**_ARITHMETIC, **_ROUNDING}[name](call.args[1], shape)
+            bindings.extend(shape.bindings)
+            return result
+
+        stmt = tvm_ffi.structural_map(stmt, (tvm.ir.Call, expand))
+        return tirx.SeqStmt([*bindings, stmt]) if bindings else stmt
+
+    body = tvm_ffi.structural_map(func.body, (tvm.ir.Call, guarded))
+    body = tvm_ffi.structural_map(body, ((tirx.BufferStore, tirx.Bind), statement))
+    body = tvm_ffi.structural_map(body, (tvm.ir.Call, _call_library))
+    return tirx.PrimFunc(func.params, body, func.ret_type, func.attrs)
+
+
+def _marked(call: Any) -> str | None:
+    if not isinstance(call.op, tvm.ir.Op) or call.op.name != "tirx.call_pure_extern":
+        return None
+    name = str(call.args[0].value)
+    return name.removeprefix(_PREFIX) if name.startswith(_PREFIX) else None
+
+
+def _call_library(call: Any) -> Any:
+    """The C library's function for a marked scalar call."""
+    name = _marked(call)
+    if name is None:
+        return call
+    if name == "sigmoid":
+        one = tirx.const(1.0, "float32")
+        power = tirx.call_pure_extern("float32", "expf", tirx.const(0.0, "float32") - call.args[1])
+        return one / (one + power)
+    return tirx.call_pure_extern(str(call.ty.dtype), f"{name}f", call.args[1])
+
+
+def _lanes(dtype: str) -> int:
+    return int(dtype.partition("x")[2] or 1)
+
+
+def _map_calls(module: Any, change: Callable[[Any], Any]) -> Any:
+    functions = {
+        var: tirx.PrimFunc(
+            func.params,
+            tvm_ffi.structural_map(func.body, (tvm.ir.Call, change)),
+            func.ret_type,
+            func.attrs,
+        )
+        for var, func in module.functions.items()
+    }
+    return tvm.IRModule(functions, attrs=module.attrs)
