@@ -97,6 +97,9 @@ def _to_pointer_parameters(func: Any) -> LoweredKernel:
         return tirx.DeclBuffer(stmt.buffer, data=pointer)
 
     body = tvm_ffi.structural_map(func.body, (tirx.AllocBuffer, lift))
+    for pointer in params:  # a view may start at any element
+        align = DTYPE_BYTES[str(pointer.ty.element_type.dtype)]
+        body = tirx.AttrStmt(pointer, "storage_alignment", align, body)
     attrs = dict(func.attrs.items()) if func.attrs else {}
     attrs["calling_conv"] = 0
     new = tirx.PrimFunc(
