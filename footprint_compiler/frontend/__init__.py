@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from footprint_compiler.frontend.importer import import_model
+from footprint_compiler.frontend.registry import supported_ops
 
-__all__ = ["import_model"]
+__all__ = ["import_model", "supported_ops"]

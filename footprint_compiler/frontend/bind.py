@@ -93,7 +93,9 @@ def _shape(info: onnx.ValueInfoProto, bound: tuple[int, ...] | None) -> tuple[in
         shape = tuple(int(d) for d in bound)
         fits = declared is None or (
             len(declared) == len(shape)
-            and all(isinstance(d, str) or d in (s, -1) for d, s in zip(declared, shape, strict=True))
+            and all(
+                isinstance(d, str) or d in (s, -1) for d, s in zip(declared, shape, strict=True)
+            )
         )
         if not fits or any(d < 0 for d in shape):
             raise UsageError(

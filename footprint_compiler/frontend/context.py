@@ -1,4 +1,4 @@
-"""What a converter may use: attributes of its node, and a builder that emits Relax with static shapes."""
+"""What a converter may use: its node, and a builder that emits Relax with static shapes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from tvm import relax, tirx
 
-from footprint_compiler.frontend.value import Value, constant
+from footprint_compiler.frontend.value import Value
 
 
 class Refusal(Exception):  # noqa: N818 - it is a decision about one node, not an error of its own
@@ -116,9 +116,7 @@ class Context:
         """Emit one kernel given as tensor expressions over the values."""
         return self.te_many(function, *values, name=name)[0]
 
-    def te_many(
-        self, function: Callable[..., Any], *values: Value, name: str
-    ) -> tuple[Value, ...]:
+    def te_many(self, function: Callable[..., Any], *values: Value, name: str) -> tuple[Value, ...]:
         """Like ``te`` for a kernel with one or several outputs."""
         call = self.builder.call_te(
             function, *(self.expr(v) for v in values), primfunc_name_hint=name
@@ -150,6 +148,10 @@ class Context:
         return re.sub(r"\W", "_", self.node_name) or "node"
 
 
+Convert = Callable[[Context, Node], Value | tuple[Value | None, ...]]
+Table = dict[str, Convert]
+
+
 def value_of(var: Any) -> Value:
     """The value of a Relax variable of tensor type; its shape must be static."""
     shape = var.ty.shape
@@ -173,6 +175,3 @@ def attributes(node: onnx.NodeProto) -> dict[str, Any]:
             value = [v.decode("utf-8", "replace") for v in value]
         found[attr.name] = value
     return found
-
-
-__all__ = ["Context", "Node", "Refusal", "attributes", "constant", "normalize_axis", "value_of"]

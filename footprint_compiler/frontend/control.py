@@ -22,5 +22,6 @@ def select_branch(node: onnx.NodeProto, inputs: Sequence[Value | None]) -> onnx.
     wanted = "then_branch" if bool(np.ravel(condition.array)[0]) else "else_branch"
     for attribute in node.attribute:
         if attribute.name == wanted:
-            return attribute.g
+            branch: onnx.GraphProto = attribute.g
+            return branch
     raise Refusal(f"it has no {wanted}", "check the model with onnx.checker")

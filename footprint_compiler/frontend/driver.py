@@ -1,4 +1,4 @@
-"""Walk an ONNX graph once: fold what is known, expand functions, convert the rest, list every refusal."""
+"""Walk an ONNX graph once: fold, expand functions, convert the rest, list every refusal."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from collections.abc import Mapping
 
 import numpy as np
 import onnx
+
 from footprint_compiler.errors import FpcError, ModelFileError, ModelLimitError
 from footprint_compiler.frontend.context import Context, Node, Refusal, attributes
 from footprint_compiler.frontend.control import select_branch
 from footprint_compiler.frontend.expand import expand_function
 from footprint_compiler.frontend.fold import fold_node
 from footprint_compiler.frontend.macs import node_macs
-from footprint_compiler.frontend.registry import CONVERTERS, REFUSED
+from footprint_compiler.frontend.registry import CONVERTERS, why_unsupported
 from footprint_compiler.frontend.value import Value, constant
 from footprint_compiler.tensor import DTYPE_BYTES
 
@@ -40,7 +41,9 @@ class Driver:
         for initializer in graph.initializer:
             scope[initializer.name] = initializer_value(initializer)
         for sparse in graph.sparse_initializer:
-            self._refuse(sparse.values.name, "sparse initializer", "it is not dense", "store it dense")
+            self._refuse(
+                sparse.values.name, "sparse initializer", "it is not dense", "store it dense"
+            )
             scope[sparse.values.name] = None
         for index, node in enumerate(graph.node):
             self._node(node, node.name or f"{node.op_type}_{index}", scope)
@@ -48,7 +51,9 @@ class Driver:
     def _node(self, proto: onnx.NodeProto, name: str, scope: dict[str, Value | None]) -> None:
         missing = [i for i in proto.input if i and i not in scope]
         if missing:
-            raise ModelFileError(f"node {name} reads {missing[0]}, which nothing computes before it")
+            raise ModelFileError(
+                f"node {name} reads {missing[0]}, which nothing computes before it"
+            )
         twice = [o for o in proto.output if o and o in scope]
         if twice:
             raise ModelFileError(f"node {name} computes {twice[0]}, which has a value already")
@@ -56,8 +61,9 @@ class Driver:
         opset = self.opsets.get(domain, 1)
         inputs = tuple(scope[i] if i else None for i in proto.input)
         if any(i and scope[i] is None for i in proto.input):
-            if (domain, proto.op_type) in REFUSED:
-                self._refuse(name, _operator(proto), *REFUSED[domain, proto.op_type])
+            unknown = why_unsupported(proto.op_type, domain, opset)
+            if unknown is not None:
+                self._refuse(name, _operator(proto), *unknown)
             scope.update(dict.fromkeys(filter(None, proto.output)))
             return
         self.context.node_name = name
@@ -96,8 +102,9 @@ class Driver:
             name, proto.op_type, domain, inputs, attributes(proto), tuple(proto.output), opset
         )
         key = (domain, proto.op_type)
-        if key in REFUSED:
-            raise Refusal(*REFUSED[key])
+        unknown = why_unsupported(proto.op_type, domain, opset)
+        if unknown is not None:
+            raise Refusal(*unknown)
         if key in CONVERTERS:
             result = CONVERTERS[key](self.context, node)
             values = result if isinstance(result, tuple) else (result,)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
@@ -13,6 +14,15 @@ from footprint_compiler.frontend.value import Value
 
 NO_CONVERTER = "fpc has no kernel for this operator"
 REPLACE = "replace it, or export the model without it; see `fpc supported-ops`"
+
+
+def has_definition(op_type: str, domain: str, opset: int) -> bool:
+    """Whether ONNX gives the operator as a function, for some input types at least."""
+    try:
+        schema: Any = onnx.defs.get_schema(op_type, opset, domain)
+    except onnx.defs.SchemaError:
+        return False
+    return bool(schema.has_function or schema.has_context_dependent_function)
 
 
 @dataclass(frozen=True)
@@ -32,7 +42,7 @@ def expand_function(proto: onnx.NodeProto, node: Node) -> Body:
         Refusal: the operator has no schema, or its schema has no body for these input types.
     """
     try:
-        schema = onnx.defs.get_schema(node.op_type, node.opset, node.domain)
+        schema: Any = onnx.defs.get_schema(node.op_type, node.opset, node.domain)
     except onnx.defs.SchemaError as error:
         raise Refusal(NO_CONVERTER, REPLACE) from error
     function = _function(schema, proto, node)
@@ -51,14 +61,10 @@ def expand_function(proto: onnx.NodeProto, node: Node) -> Body:
     }
     nodes = tuple(_instantiate(step, given, absent) for step in function.node)
     opsets = {"" if o.domain == "ai.onnx" else o.domain: o.version for o in function.opset_import}
-    return Body(
-        tuple(function.input), tuple(function.output), nodes, {"": node.opset, **opsets}
-    )
+    return Body(tuple(function.input), tuple(function.output), nodes, {"": node.opset, **opsets})
 
 
-def _function(
-    schema: onnx.defs.OpSchema, proto: onnx.NodeProto, node: Node
-) -> onnx.FunctionProto | None:
+def _function(schema: Any, proto: onnx.NodeProto, node: Node) -> onnx.FunctionProto | None:
     body = onnx.FunctionProto()
     if schema.has_function:
         versions = [v for v in schema.function_opset_versions if v <= max(node.opset, 1)]

@@ -47,7 +47,9 @@ def fold_node(
     return tuple(constant(np.asarray(r)) for r in results)
 
 
-def _evaluate(node: onnx.NodeProto, feeds: dict[str, np.ndarray | None], opset: int) -> list[object]:
+def _evaluate(
+    node: onnx.NodeProto, feeds: dict[str, np.ndarray | None], opset: int
+) -> list[object]:
     graph = onnx.helper.make_graph(
         [node],
         "fold",

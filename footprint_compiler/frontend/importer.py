@@ -16,9 +16,11 @@ from footprint_compiler.frontend.bind import bind_inputs
 from footprint_compiler.frontend.context import Context
 from footprint_compiler.frontend.driver import Driver
 from footprint_compiler.frontend.load import load_model
+from footprint_compiler.frontend.qoperator import rewrite_quantized_operators
+from footprint_compiler.frontend.simplify import simplify
 from footprint_compiler.frontend.value import Value
 from footprint_compiler.graph import Graph
-from footprint_compiler.tensor import DTYPE_BYTES, TensorSpec
+from footprint_compiler.tensor import TensorSpec
 
 
 def import_model(
@@ -40,7 +42,8 @@ def import_model(
     """
     proto, source, sha256 = load_model(model)
     inputs, fixed = bind_inputs(proto.graph, shapes or {}, constants or {})
-    module, outputs, driver = _convert(proto, inputs, fixed)
+    plain = rewrite_quantized_operators(proto)
+    module, outputs, driver = _convert(simplify(plain, inputs, fixed), inputs, fixed)
     metadata = {
         "macs": dict(driver.macs),
         "macs_total": sum(driver.macs.values()),
@@ -103,6 +106,3 @@ def _unsupported(driver: Driver) -> UnsupportedModelError:
     operators = ", ".join(sorted({row[1] for row in rows}))
     count = f"{len(rows)} node{'s' if len(rows) > 1 else ''}"
     return UnsupportedModelError(f"{count} cannot be compiled: {operators}", nodes=rows)
-
-
-_ = DTYPE_BYTES

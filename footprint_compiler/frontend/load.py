@@ -29,7 +29,12 @@ def load_model(model: str | Path | onnx.ModelProto) -> tuple[onnx.ModelProto, st
     else:
         path = Path(model)
         data = _read(path)
-        proto, source, digest, base = _parse(data, path.name), path.name, hashlib.sha256(), path.parent
+        proto, source, digest, base = (
+            _parse(data, path.name),
+            path.name,
+            hashlib.sha256(),
+            path.parent,
+        )
         digest.update(data)
     _check_graph(proto, source)
     for tensor in _tensors(proto.graph):

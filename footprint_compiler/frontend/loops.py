@@ -31,17 +31,16 @@ def prim_func(
     ``body`` receives the buffers of inputs, outputs and scratch in this order. Only shape and
     dtype of the values are read; rank 0 becomes one element of rank 1.
     """
-    with IRBuilder() as builder:
-        with T.prim_func(s_tir=True):
-            T.func_attr({"tirx.noalias": True, "op_pattern": OPAQUE})
-            buffers = [
-                T.arg(f"{kind}{i}", T.buffer(v.shape, v.dtype))
-                for kind, values in (("a", inputs), ("b", outputs))
-                for i, v in enumerate(values)
-            ]
-            with T.sblock("root"):
-                temporary = [T.sblock_alloc_buffer(shape, dtype) for shape, dtype in scratch]
-                body(*buffers, *temporary)
+    with IRBuilder() as builder, T.prim_func(s_tir=True):
+        T.func_attr({"tirx.noalias": True, "op_pattern": OPAQUE})
+        buffers = [
+            T.arg(f"{kind}{i}", T.buffer(v.shape, v.dtype))
+            for kind, values in (("a", inputs), ("b", outputs))
+            for i, v in enumerate(values)
+        ]
+        with T.sblock("root"):
+            temporary = [T.sblock_alloc_buffer(shape, dtype) for shape, dtype in scratch]
+            body(*buffers, *temporary)
     return builder.get()
 
 

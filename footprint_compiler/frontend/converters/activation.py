@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from tvm import relax, te, tirx
 
-from footprint_compiler.frontend.context import Context, Node, normalize_axis
-from footprint_compiler.frontend.converters.basic import cast, reshape, scalar, widened
-from footprint_compiler.frontend.converters.reduction import CONVERTERS as REDUCTIONS
+from footprint_compiler.frontend.context import Context, Node, Table, normalize_axis
+from footprint_compiler.frontend.converters.basic import reshape, scalar, widened
+from footprint_compiler.frontend.converters.reduction import arg_reduce
 from footprint_compiler.frontend.value import Value
 
 op = relax.op
@@ -70,7 +70,7 @@ def _hardmax(ctx: Context, node: Node) -> Value:
     else:
         flat, axis = _legacy(ctx, x, node)
     inner = Node(node.name, "ArgMax", "", (flat,), {"axis": axis}, ("",), node.opset)
-    place = REDUCTIONS["ArgMax"](ctx, inner)
+    place = arg_reduce(True, ctx, inner)
     one, zero = tirx.const(1, x.dtype), tirx.const(0, x.dtype)
 
     def rule(p: Any) -> Any:
@@ -80,7 +80,6 @@ def _hardmax(ctx: Context, node: Node) -> Value:
 
         return te.compute(flat.shape, element, name="hardmax")
 
-    assert isinstance(place, Value)
     return reshape(ctx, ctx.te(rule, place, name="hardmax"), x.shape)
 
 
@@ -167,7 +166,7 @@ def _relu(ctx: Context, node: Node) -> Value:
     return ctx.op(op.nn.relu, node.input(0))
 
 
-CONVERTERS = {
+CONVERTERS: Table = {
     "Clip": _clip,
     "Elu": widened(partial(_elementwise, _elu, alpha=1.0)),
     "Gelu": widened(_gelu),
@@ -191,4 +190,3 @@ CONVERTERS = {
     "Tanh": widened(partial(_unary, op.tanh)),
     "ThresholdedRelu": partial(_elementwise, _thresholded, alpha=1.0),
 }
-_ = cast

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from tvm import relax
 
-from footprint_compiler.frontend.context import Context, Node
+from footprint_compiler.frontend.context import Context, Convert, Node
 from footprint_compiler.frontend.value import Value, constant
 
 op = relax.op
@@ -62,7 +62,8 @@ def scalar(value: Any, dtype: str) -> Value:
     return constant(np.asarray(value, dtype=dtype))
 
 
-Convert = Callable[[Context, Node], Value | tuple[Value | None, ...]]
+def _narrow(ctx: Context, x: Value) -> Value:
+    return cast(ctx, x, "float16") if x.dtype == "float32" else x
 
 
 def widened(convert: Convert) -> Convert:
@@ -70,7 +71,8 @@ def widened(convert: Convert) -> Convert:
 
     def wrapper(ctx: Context, node: Node) -> Value | tuple[Value | None, ...]:
         if not any(v is not None and v.dtype == "float16" for v in node.inputs):
-            return convert(ctx, node)
+            unchanged: Value | tuple[Value | None, ...] = convert(ctx, node)
+            return unchanged
         inputs = tuple(
             cast(ctx, v, "float32") if v is not None and v.dtype == "float16" else v
             for v in node.inputs
@@ -78,8 +80,7 @@ def widened(convert: Convert) -> Convert:
         result = convert(ctx, replace(node, inputs=inputs))
         values = result if isinstance(result, tuple) else (result,)
         narrow = tuple(
-            cast(ctx, v, "float16") if v is not None and v.dtype == "float32" else v
-            for v in values
+            cast(ctx, v, "float16") if v is not None and v.dtype == "float32" else v for v in values
         )
         return narrow if isinstance(result, tuple) else narrow[0]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tvm import relax
 
-from footprint_compiler.frontend.context import Context, Node, Refusal
+from footprint_compiler.frontend.context import Context, Node, Refusal, Table
 from footprint_compiler.frontend.converters.basic import reshape, widened
 from footprint_compiler.frontend.converters.slicing import pad
 from footprint_compiler.frontend.converters.window import window_of
@@ -27,7 +27,8 @@ def add_bias(ctx: Context, y: Value, bias: Value | None) -> Value:
     return ctx.op(op.add, y, reshape(ctx, bias, (1, bias.size, *[1] * (y.rank - 2))))
 
 
-def _conv(ctx: Context, node: Node) -> Value:
+def convolution(ctx: Context, node: Node) -> Value:
+    """Conv in the dtype of its inputs."""
     x, w = node.input(0), node.input(1)
     spatial = x.rank - 2
     if spatial not in _CONV:
@@ -61,8 +62,7 @@ def _conv_transpose(ctx: Context, node: Node) -> Value:
     extra = [int(v) for v in node.attrs.get("output_padding", [0] * spatial)]
     span = [(k - 1) * d + 1 for k, d in zip(w.shape[2:], dilations, strict=True)]
     full = [
-        s * (n - 1) + e + k
-        for s, n, e, k in zip(strides, x.shape[2:], extra, span, strict=True)
+        s * (n - 1) + e + k for s, n, e, k in zip(strides, x.shape[2:], extra, span, strict=True)
     ]
     auto = str(node.attrs.get("auto_pad", "NOTSET")) or "NOTSET"
     pads = [int(p) for p in node.attrs.get("pads", [0] * (2 * spatial))]
@@ -76,7 +76,9 @@ def _conv_transpose(ctx: Context, node: Node) -> Value:
             if total < 0:
                 extra[i], total = extra[i] - total, 0
             half = total // 2
-            begin[i], end[i] = (half, total - half) if auto == "SAME_UPPER" else (total - half, half)
+            begin[i], end[i] = (
+                (half, total - half) if auto == "SAME_UPPER" else (total - half, half)
+            )
     elif auto == "VALID":
         begin, end = [0] * spatial, [0] * spatial
     grow = [max(0, e - s + 1) for e, s in zip(extra, strides, strict=True)]
@@ -99,4 +101,4 @@ def _conv_transpose(ctx: Context, node: Node) -> Value:
     return add_bias(ctx, y, node.optional(2))
 
 
-CONVERTERS = {"Conv": widened(_conv), "ConvTranspose": widened(_conv_transpose)}
+CONVERTERS: Table = {"Conv": widened(convolution), "ConvTranspose": widened(_conv_transpose)}

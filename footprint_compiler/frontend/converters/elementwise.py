@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 from tvm import relax, te, tirx, topi
 
-from footprint_compiler.frontend.context import Context, Node, Refusal
+from footprint_compiler.frontend.context import Context, Node, Refusal, Table
 from footprint_compiler.frontend.converters.basic import cast, scalar, widened
 from footprint_compiler.frontend.value import Value
 
@@ -110,14 +110,24 @@ def _is_inf(ctx: Context, node: Node) -> Value:
 
 
 def _is_nan(ctx: Context, node: Node) -> Value:
-    x = node.input(0)
-    return ctx.op(op.not_equal, x, x)
+    return ctx.op(op.isnan, node.input(0))
 
 
 def _shift(ctx: Context, node: Node) -> Value:
+    """Shifts outside [0, width) move every bit out; a negative number leaves its sign."""
     x, y = node.input(0), node.input(1)
     left = node.attrs["direction"] == "LEFT"
-    return ctx.op(op.left_shift if left else op.right_shift, x, y)
+    width = np.dtype(x.dtype).itemsize * 8
+    inside = ctx.op(op.less, y, scalar(width, y.dtype))
+    if not y.dtype.startswith("uint"):
+        above = ctx.op(op.greater_equal, y, scalar(0, y.dtype))
+        inside = ctx.op(op.logical_and, inside, above)
+    amount = ctx.op(op.where, inside, y, scalar(0, y.dtype))
+    shifted = ctx.op(op.left_shift if left else op.right_shift, x, amount)
+    gone = scalar(0, x.dtype)
+    if not left and not x.dtype.startswith("uint"):
+        gone = ctx.op(op.right_shift, x, scalar(width - 1, x.dtype))
+    return ctx.op(op.where, inside, shifted, gone)
 
 
 def _reciprocal(ctx: Context, node: Node) -> Value:
@@ -174,7 +184,7 @@ _ARITHMETIC = {
     "BitwiseAnd": op.bitwise_and, "BitwiseOr": op.bitwise_or, "BitwiseXor": op.bitwise_xor,
 }  # fmt: skip
 
-CONVERTERS = {
+CONVERTERS: Table = {
     **{name: widened(partial(_unary, function)) for name, function in _MATH.items()},
     **{name: partial(_binary, function) for name, function in _ARITHMETIC.items()},
     "Abs": partial(_unary, op.abs),

@@ -69,6 +69,7 @@ _FUNCTIONS: dict[str, _Function] = {
     "HardSigmoid": lambda x, a, b, zero, one: tirx.min(tirx.max(a * x + b, zero), one),
     "Elu": lambda x, a, b, zero, one: tirx.Select(x >= zero, x, a * (tirx.exp(x) - one)),
     "Softsign": lambda x, a, b, zero, one: x / (one + tirx.abs(x)),
-    "Softplus": lambda x, a, b, zero, one: tirx.max(x, zero)
-    + tirx.log(one + tirx.exp(-tirx.abs(x))),
+    "Softplus": lambda x, a, b, zero, one: (
+        tirx.max(x, zero) + tirx.log(one + tirx.exp(-tirx.abs(x)))
+    ),
 }

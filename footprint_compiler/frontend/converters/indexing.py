@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from tvm import relax, te, tirx
 
-from footprint_compiler.frontend.context import Context, Node, Refusal, normalize_axis
+from footprint_compiler.frontend.context import Context, Node, Refusal, Table, normalize_axis
 from footprint_compiler.frontend.converters.basic import reshape
 from footprint_compiler.frontend.converters.slicing import slice_axis
 from footprint_compiler.frontend.loops import T, emit_kernel, like, nest, store, when
@@ -274,7 +274,7 @@ def _array_feature_extractor(ctx: Context, node: Node) -> Value:
     return ctx.te(rule, x, picked, name="array_feature_extractor")
 
 
-CONVERTERS = {
+CONVERTERS: Table = {
     "Gather": _gather,
     "GatherElements": _gather_elements,
     "GatherND": _gather_nd,
@@ -284,4 +284,4 @@ CONVERTERS = {
     "ScatterND": _scatter_nd,
     "TopK": _top_k,
 }
-ML_CONVERTERS = {"ArrayFeatureExtractor": _array_feature_extractor}
+ML_CONVERTERS: Table = {"ArrayFeatureExtractor": _array_feature_extractor}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from tvm import relax
 
-from footprint_compiler.frontend.context import Context, Node
+from footprint_compiler.frontend.context import Context, Node, Table
 from footprint_compiler.frontend.converters.basic import scalar, transpose
 from footprint_compiler.frontend.value import Value, constant
 
@@ -37,4 +37,4 @@ def _gemm(ctx: Context, node: Node) -> Value:
     return ctx.op(op.add, y, c)
 
 
-CONVERTERS = {"MatMul": _matmul, "Gemm": _gemm}
+CONVERTERS: Table = {"MatMul": _matmul, "Gemm": _gemm}

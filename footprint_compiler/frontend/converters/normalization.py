@@ -6,11 +6,14 @@ convolution. Other normalizations are functions of simpler operators in ONNX its
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from tvm import relax, te
 
-from footprint_compiler.frontend.context import Context, Node, Refusal, normalize_axis
+from footprint_compiler.frontend.context import Context, Node, Refusal, Table, normalize_axis
 from footprint_compiler.frontend.converters.basic import reshape, scalar, widened
+from footprint_compiler.frontend.converters.slicing import pad
 from footprint_compiler.frontend.value import Value, constant
 
 op = relax.op
@@ -69,23 +72,16 @@ def _lrn(ctx: Context, node: Node) -> Value:
     size = int(node.attrs["size"])
     before = (size - 1) // 2
     after = size - 1 - before
-    channels = x.shape[1]
-    from footprint_compiler.frontend.converters.slicing import pad
 
     squares = ctx.op(op.multiply, x, x)
     none = [0] * x.rank
-    padded = pad(
-        ctx, squares, [0, before, *none[2:]], [0, after, *none[2:]], "constant", 0.0
-    )
+    padded = pad(ctx, squares, [0, before, *none[2:]], [0, after, *none[2:]], "constant", 0.0)
 
-    def rule(a: object) -> object:
+    def rule(a: Any) -> Any:
         k = te.reduce_axis((0, size), "k")
-        return te.compute(
-            x.shape, lambda n, c, *i: te.sum(a(n, c + k, *i), axis=k), name="lrn"
-        )
+        return te.compute(x.shape, lambda n, c, *i: te.sum(a(n, c + k, *i), axis=k), name="lrn")
 
     total = ctx.te(rule, padded, name="lrn")
-    _ = channels
     alpha, beta = float(node.attrs.get("alpha", 1e-4)), float(node.attrs.get("beta", 0.75))
     scaled = ctx.op(op.multiply, total, scalar(alpha / size, x.dtype))
     base = ctx.op(op.add, scaled, scalar(float(node.attrs.get("bias", 1.0)), x.dtype))
@@ -107,7 +103,7 @@ def _lp_normalization(ctx: Context, node: Node) -> Value:
     return ctx.op(op.where, empty, zero, ctx.op(op.divide, x, safe))
 
 
-CONVERTERS = {
+CONVERTERS: Table = {
     "BatchNormalization": widened(_batch_norm),
     "InstanceNormalization": widened(_instance_norm),
     "LRN": widened(_lrn),

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from tvm import relax
 
-from footprint_compiler.frontend.context import Context, Node, Refusal, normalize_axis
+from footprint_compiler.frontend.context import Context, Node, Refusal, Table, normalize_axis
 from footprint_compiler.frontend.value import Value, constant
 
 op = relax.op
@@ -56,9 +56,11 @@ def _quantize(ctx: Context, node: Node) -> Value:
 def _dequantize(ctx: Context, node: Node) -> Value:
     x = node.input(0)
     if x.dtype not in (*_QUANTIZED, "int32"):
-        raise Refusal(f"dequantizing {x.dtype} is not supported", "use int8, uint8, 16 bits or int32")
+        raise Refusal(
+            f"dequantizing {x.dtype} is not supported", "use int8, uint8, 16 bits or int32"
+        )
     scale, zero, axis = _parameters(node, x, x.dtype)
     return ctx.op(op.dequantize, x, scale, zero, axis=axis, out_dtype="float32")
 
 
-CONVERTERS = {"QuantizeLinear": _quantize, "DequantizeLinear": _dequantize}
+CONVERTERS: Table = {"QuantizeLinear": _quantize, "DequantizeLinear": _dequantize}

@@ -25,7 +25,6 @@ class Cell:
     """Parameters of one direction."""
 
     hidden: int
-    gates: int
     functions: list[Activation]
     clip: float | None
     linear_before_reset: bool
@@ -186,4 +185,3 @@ def rnn_cell(cell: Cell, used: Buffers, t: Any, b: Any) -> None:
     with T.serial(0, cell.hidden) as j:
         store(used.states[0], f(cell.clipped(used.gates[j])), [b, j])
         store(used.y, used.states[0][b, j], [t, b, j])
-

@@ -3,20 +3,19 @@
 The products with the input are one matrix product over the whole sequence. The recurrence is one
 kernel with a loop over time; its weights are transposed so that the hidden axis is innermost.
 
-Layout: x (T, B, I), W (D, G*H, I), R (D, G*H, H), bias (D, 2*G*H), states (D, B, H), y (T, D, B, H),
-with D directions and G gates. ``layout=1`` has the batch axis first everywhere.
+Layout: x (T, B, I), W (D, G*H, I), R (D, G*H, H), bias (D, 2*G*H), states (D, B, H),
+y (T, D, B, H), with D directions and G gates. ``layout=1`` has the batch axis first everywhere.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from tvm import relax
 
-from footprint_compiler.frontend.context import Context, Node, Refusal
-from footprint_compiler.frontend.converters.basic import cast, reshape, transpose
+from footprint_compiler.frontend.context import Context, Node, Refusal, Table
+from footprint_compiler.frontend.converters.basic import reshape, transpose
 from footprint_compiler.frontend.converters.gates import Activation, activations
 from footprint_compiler.frontend.converters.recurrence import (
     Cell,
@@ -25,6 +24,7 @@ from footprint_compiler.frontend.converters.recurrence import (
     recurrence,
     rnn_cell,
 )
+from footprint_compiler.frontend.converters.slicing import concat, slice_axis
 from footprint_compiler.frontend.value import Value, constant
 
 op = relax.op
@@ -52,11 +52,7 @@ def _recurrent(ctx: Context, node: Node) -> tuple[Value | None, ...]:
     if batch_first:
         x = transpose(ctx, x, (1, 0, 2))
     gates = _GATES[node.op_type]
-    weights = node.array(1)
-    recurrent = node.array(2)
-    if weights is None or recurrent is None:
-        raise Refusal("W or R is missing", "check the model with onnx.checker")
-    hidden = int(recurrent.shape[2])
+    hidden = node.input(2).shape[2]
     directions = _directions(str(node.attrs.get("direction", "forward")))
     layer = _Layer(
         gates,
@@ -67,8 +63,7 @@ def _recurrent(ctx: Context, node: Node) -> tuple[Value | None, ...]:
         activations(node, len(directions), x.dtype),
     )
     per_direction = [
-        _direction(ctx, node, layer, index, reverse, x, weights[index], recurrent[index])
-        for index, reverse in enumerate(directions)
+        _direction(ctx, node, layer, index, reverse, x) for index, reverse in enumerate(directions)
     ]
     y = _stack(ctx, [d[0] for d in per_direction], 1)
     states = [_stack(ctx, list(s), 0) for s in zip(*(d[1:] for d in per_direction), strict=True)]
@@ -96,51 +91,66 @@ def _lengths(node: Node, steps: int) -> np.ndarray | None:
 
 
 def _direction(
-    ctx: Context,
-    node: Node,
-    layer: _Layer,
-    index: int,
-    reverse: bool,
-    x: Value,
-    w: np.ndarray,
-    r: np.ndarray,
+    ctx: Context, node: Node, layer: _Layer, index: int, reverse: bool, x: Value
 ) -> tuple[Value, ...]:
     """Outputs of one direction: y (T, B, H) and final states (B, H)."""
     rows = layer.gates * layer.hidden
-    bias = node.array(3)
-    wb, rb = (np.zeros(rows, x.dtype),) * 2 if bias is None else np.split(bias[index], 2)
     split_bias = node.op_type == "GRU" and bool(node.attrs.get("linear_before_reset", 0))
-    added = wb + rb
-    hidden_bias = None
-    if split_bias:
-        keep = 2 * layer.hidden
-        added = np.concatenate([wb[:keep] + rb[:keep], wb[keep:]])
-        hidden_bias = constant(rb[keep:])
+    bias, hidden_bias = _bias(ctx, node, index, rows, 2 * layer.hidden if split_bias else rows)
     flat = reshape(ctx, x, (layer.steps * layer.batch, x.shape[2]))
-    projected = ctx.op(op.matmul, flat, constant(w.T))
-    if added.any():
-        projected = ctx.op(op.add, projected, constant(added.astype(x.dtype)))
+    weights = transpose(ctx, _pick(ctx, node.input(1), index), (1, 0))
+    projected = ctx.op(op.matmul, flat, weights)
+    if bias is not None:
+        projected = ctx.op(op.add, projected, bias)
     projected = reshape(ctx, projected, (layer.steps, layer.batch, rows))
     states = [_initial(ctx, node, layer, 5, index, x.dtype)]
     if node.op_type == "LSTM":
         states.append(_initial(ctx, node, layer, 6, index, x.dtype))
-    peepholes = node.array(7)
     cell = Cell(
         hidden=layer.hidden,
-        gates=layer.gates,
         functions=layer.functions[index * _functions(node) : (index + 1) * _functions(node)],
         clip=float(node.attrs["clip"]) if node.attrs.get("clip") else None,
         linear_before_reset=split_bias,
         input_forget=bool(node.attrs.get("input_forget", 0)),
         dtype=x.dtype,
     )
-    extra = [] if peepholes is None else [constant(peepholes[index])]
-    if hidden_bias is not None:
-        extra.append(hidden_bias)
-    return recurrence(
-        ctx, _CELLS[node.op_type], cell, projected, constant(r.T), states, extra,
-        layer.lengths, reverse,
-    )
+    extra = [] if hidden_bias is None else [hidden_bias]
+    if node.op_type == "LSTM" and node.optional(7) is not None:
+        extra.append(_pick(ctx, node.input(7), index))
+    recurrent = transpose(ctx, _pick(ctx, node.input(2), index), (1, 0))
+    step = _CELLS[node.op_type]
+    return recurrence(ctx, step, cell, projected, recurrent, states, extra, layer.lengths, reverse)
+
+
+def _pick(ctx: Context, x: Value, direction: int) -> Value:
+    """``x[direction]``."""
+    part = slice_axis(ctx, x, 0, direction, direction + 1)
+    return reshape(ctx, part, x.shape[1:])
+
+
+def _bias(
+    ctx: Context, node: Node, index: int, rows: int, keep: int
+) -> tuple[Value | None, Value | None]:
+    """Bias added to the product with the input, and the part of it added to that with the state.
+
+    The first ``keep`` rows of both halves of the node's bias can be added at once; the others of
+    the second half belong to the state (GRU with linear_before_reset).
+    """
+    given = node.optional(3)
+    split = keep < rows
+    if given is None:
+        return None, constant(np.zeros(rows - keep, node.input(0).dtype)) if split else None
+    both = _pick(ctx, given, index)
+    of_input = slice_axis(ctx, both, 0, 0, rows)
+    of_state = slice_axis(ctx, both, 0, rows, rows + keep)
+    rest = slice_axis(ctx, both, 0, rows + keep, 2 * rows) if split else None
+    if split:
+        zeros = constant(np.zeros(rows - keep, given.dtype))
+        of_state = concat(ctx, [of_state, zeros], 0)
+    if of_input.array is not None and of_state.array is not None:
+        total = of_input.array + of_state.array
+        return (constant(total) if total.any() else None), rest
+    return ctx.op(op.add, of_input, of_state), rest
 
 
 def _functions(node: Node) -> int:
@@ -156,13 +166,7 @@ def _initial(
         return constant(np.zeros((layer.batch, layer.hidden), dtype))
     if node.attrs.get("layout", 0):
         given = transpose(ctx, given, (1, 0, 2))
-    if given.array is not None:
-        return constant(given.array[direction])
-    if given.shape[0] > 1:
-        given = ctx.emit(
-            op.strided_slice(given.expr, axes=[0], begin=[direction], end=[direction + 1])
-        )
-    return cast(ctx, reshape(ctx, given, (layer.batch, layer.hidden)), dtype)
+    return _pick(ctx, given, direction)
 
 
 def _stack(ctx: Context, parts: list[Value], axis: int) -> Value:
@@ -170,8 +174,7 @@ def _stack(ctx: Context, parts: list[Value], axis: int) -> Value:
     grown = [reshape(ctx, p, (*p.shape[:axis], 1, *p.shape[axis:])) for p in parts]
     if len(grown) == 1:
         return grown[0]
-    exprs: list[Any] = [ctx.expr(p) for p in grown]
-    return ctx.emit(op.concat(relax.Tuple(exprs), axis=axis))
+    return concat(ctx, grown, axis)
 
 
-CONVERTERS = dict.fromkeys(_GATES, _recurrent)
+CONVERTERS: Table = dict.fromkeys(_GATES, _recurrent)

@@ -7,9 +7,9 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from tvm import relax, te, tirx
+from tvm import relax, tirx
 
-from footprint_compiler.frontend.context import Context, Node, normalize_axis
+from footprint_compiler.frontend.context import Context, Node, Table, normalize_axis
 from footprint_compiler.frontend.converters.basic import cast, reshape, scalar, widened
 from footprint_compiler.frontend.loops import T, emit_kernel, like, nest, store
 from footprint_compiler.frontend.value import Value
@@ -25,7 +25,9 @@ def _axes(node: Node, x: Value) -> tuple[list[int], bool]:
     return sorted({normalize_axis(a, x.rank) for a in axes}), keep
 
 
-def reduce(ctx: Context, function: Callable[..., Any], x: Value, axes: list[int], keep: bool) -> Value:
+def reduce(
+    ctx: Context, function: Callable[..., Any], x: Value, axes: list[int], keep: bool
+) -> Value:
     """``x`` reduced over ``axes``, which may be none."""
     if not axes or x.rank == 0:
         return x
@@ -94,7 +96,7 @@ def _log(ctx: Context, x: Value) -> Value:
     return ctx.op(op.log, x if x.is_float else cast(ctx, x, "float64"))
 
 
-def _arg(greatest: bool, ctx: Context, node: Node) -> Value:
+def arg_reduce(greatest: bool, ctx: Context, node: Node) -> Value:
     """Index of the greatest or least element; of equal ones the first, or the last if asked."""
     x = node.input(0)
     axis = normalize_axis(int(node.attrs.get("axis", 0)), x.rank)
@@ -108,8 +110,8 @@ def _arg(greatest: bool, ctx: Context, node: Node) -> Value:
             place = [*head, 0, *tail]
             store(out, tirx.const(0, "int64"), place)
             with T.serial(1, x.shape[axis]) as k:
-                new = a[tuple([*head, k, *tail])]
-                old = a[tuple([*head, out[tuple(place)], *tail])]
+                new = a[(*head, k, *tail)]
+                old = a[(*head, out[tuple(place)], *tail)]
                 if last:
                     better = new >= old if greatest else new <= old
                 else:
@@ -152,7 +154,7 @@ def _cumulative(product: bool, ctx: Context, node: Node) -> Value:
     return y
 
 
-CONVERTERS = {
+CONVERTERS: Table = {
     "ReduceSum": widened(partial(_reduce, op.sum)),
     "ReduceMax": partial(_reduce, op.max),
     "ReduceMin": partial(_reduce, op.min),
@@ -163,9 +165,8 @@ CONVERTERS = {
     "ReduceSumSquare": widened(partial(_reduce, op.sum, before=_square)),
     "ReduceLogSum": widened(partial(_reduce, op.sum, after=_log)),
     "ReduceLogSumExp": widened(_log_sum_exp),
-    "ArgMax": partial(_arg, True),
-    "ArgMin": partial(_arg, False),
+    "ArgMax": partial(arg_reduce, True),
+    "ArgMin": partial(arg_reduce, False),
     "CumSum": widened(partial(_cumulative, False)),
     "CumProd": widened(partial(_cumulative, True)),
 }
-_ = te

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from tvm import te, tirx
 
-from footprint_compiler.frontend.context import Context, Node, Refusal, normalize_axis
+from footprint_compiler.frontend.context import Context, Node, Refusal, Table, normalize_axis
 from footprint_compiler.frontend.converters.basic import cast
 from footprint_compiler.frontend.value import Value, constant
 
@@ -33,8 +33,10 @@ def _resize(ctx: Context, node: Node) -> Value:
     legacy = node.op_type == "Upsample" or node.opset < 11
     axes = _axes(node, x, legacy)
     mode = str(node.attrs.get("mode", "nearest"))
-    transform = "asymmetric" if legacy else str(
-        node.attrs.get("coordinate_transformation_mode", "half_pixel")
+    transform = (
+        "asymmetric"
+        if legacy
+        else str(node.attrs.get("coordinate_transformation_mode", "half_pixel"))
     )
     nearest = "floor" if legacy else str(node.attrs.get("nearest_mode", "round_prefer_floor"))
     if mode == "nearest":
@@ -92,7 +94,7 @@ def _axes(node: Node, x: Value, legacy: bool) -> dict[int, _Axis]:
         if policy != "stretch":
             one = min(factors) if policy == "not_larger" else max(factors)
             factors = [one] * count
-            outputs = [int(math.floor(one * x.shape[p] + 0.5)) for p in places]
+            outputs = [math.floor(one * x.shape[p] + 0.5) for p in places]
     elif scales is not None and np.size(scales):
         factors = [float(s) for s in scales]
         outputs = [math.floor(x.shape[p] * f) for p, f in zip(places, factors, strict=True)]
@@ -231,4 +233,4 @@ def _weigh(ctx: Context, x: Value, axis: int, places: np.ndarray, weights: np.nd
     return ctx.te(rule, x, table, weight, name="resize")
 
 
-CONVERTERS = {"Resize": _resize, "Upsample": _resize}
+CONVERTERS: Table = {"Resize": _resize, "Upsample": _resize}

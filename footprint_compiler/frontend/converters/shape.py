@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from tvm import relax
 
-from footprint_compiler.frontend.context import Context, Node, Refusal, normalize_axis
+from footprint_compiler.frontend.context import Context, Node, Refusal, Table, normalize_axis
 from footprint_compiler.frontend.converters.basic import reshape, transpose
 from footprint_compiler.frontend.value import Value, constant
 
@@ -103,7 +103,7 @@ def _dropout(ctx: Context, node: Node) -> tuple[Value | None, ...]:
     return x, constant(np.ones(x.shape, kind))
 
 
-CONVERTERS = {
+CONVERTERS: Table = {
     "DepthToSpace": _depth_to_space,
     "Dropout": _dropout,
     "Size": _size,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from tvm import relax, te, tirx
 
-from footprint_compiler.frontend.context import Context, Node, Refusal, normalize_axis
+from footprint_compiler.frontend.context import Context, Node, Refusal, Table, normalize_axis
 from footprint_compiler.frontend.converters.basic import broadcast, reshape
 from footprint_compiler.frontend.value import Value, constant
 
@@ -163,9 +163,7 @@ def pad(
         return tirx.min(folded, period - folded) if size > 1 else 0
 
     def rule(a: Any) -> Any:
-        return te.compute(
-            shape, lambda *i: a(*(place(v, n) for n, v in enumerate(i))), name="pad"
-        )
+        return te.compute(shape, lambda *i: a(*(place(v, n) for n, v in enumerate(i))), name="pad")
 
     return ctx.te(rule, x, name="pad")
 
@@ -211,7 +209,7 @@ def _compress(ctx: Context, node: Node) -> Value:
         axis = normalize_axis(int(node.attrs["axis"]), x.rank)
     else:
         x, axis = reshape(ctx, x, (x.size,)), 0
-    picked = np.flatnonzero(condition)
+    picked = np.flatnonzero(np.asarray(condition))
     if picked.size == 0:
         return constant(np.zeros([0 if i == axis else d for i, d in enumerate(x.shape)], x.dtype))
     return ctx.op(op.take, x, constant(picked.astype("int64")), axis=axis)
@@ -234,7 +232,7 @@ def _trilu(ctx: Context, node: Node) -> Value:
     return ctx.te(rule, x, name="trilu")
 
 
-CONVERTERS = {
+CONVERTERS: Table = {
     "Compress": _compress,
     "Concat": _concat,
     "Expand": _expand,

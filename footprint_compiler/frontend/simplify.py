@@ -1,0 +1,70 @@
+"""Constant folding and clean-up of the ONNX graph by onnxscript's optimizer.
+
+Inputs made constant become initializers and bound shapes are written into the model first, so that
+shape arithmetic, If branches and functions disappear. Quantize and dequantize nodes are kept.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Mapping
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from onnxscript.optimizer import optimize_ir
+
+from footprint_compiler.frontend.value import Value
+from footprint_compiler.tensor import TensorSpec
+
+MAX_FOLD_ELEMENTS = 1 << 22
+_LOG = logging.getLogger(__name__)
+
+
+def simplify(
+    model: onnx.ModelProto, inputs: tuple[TensorSpec, ...], fixed: Mapping[str, Value]
+) -> onnx.ModelProto:
+    """A smaller model with the same results; the model itself where the library fails on it.
+
+    Failing is safe: what remains is folded or refused, node by node, during conversion.
+    """
+    bound = _bind(model, inputs, fixed)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            optimized = ir.serde.deserialize_model(bound)
+            optimize_ir(
+                optimized,
+                input_size_limit=MAX_FOLD_ELEMENTS,
+                output_size_limit=MAX_FOLD_ELEMENTS,
+            )
+            return ir.serde.serialize_model(optimized)
+    except Exception as error:
+        _LOG.debug("the model is imported without simplification: %s", error)
+        return bound
+
+
+def _bind(
+    model: onnx.ModelProto, inputs: tuple[TensorSpec, ...], fixed: Mapping[str, Value]
+) -> onnx.ModelProto:
+    bound = onnx.ModelProto()
+    bound.CopyFrom(model)
+    graph = bound.graph
+    kept = [i for i in graph.input if i.name not in fixed]
+    del graph.input[:]
+    graph.input.extend(kept)
+    for name, value in fixed.items():
+        graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(value.array), name))
+    shapes = {spec.name: spec.shape for spec in inputs}
+    for info in graph.input:
+        if info.name in shapes:
+            info.type.tensor_type.shape.Clear()
+            for size in shapes[info.name]:
+                info.type.tensor_type.shape.dim.add().dim_value = size
+    # Shapes of the exporter may contradict the ones bound here; they are inferred again.
+    del graph.value_info[:]
+    for output in graph.output:
+        if output.type.HasField("tensor_type"):
+            output.type.tensor_type.ClearField("shape")
+    return bound

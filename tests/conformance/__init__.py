@@ -1,0 +1,1 @@
+"""ONNX backend node tests, run through fpc: `python -m tests.conformance`."""
