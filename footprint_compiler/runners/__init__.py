@@ -1,1 +1,8 @@
-"""Running an artifact: on this machine, or in an emulator."""
+"""Run and measure artifacts: on this machine, in an emulator, with what each can tell."""
+
+from __future__ import annotations
+
+from footprint_compiler.runners.dispatch import available, bench, run
+from footprint_compiler.runners.result import BenchResult, RunResult
+
+__all__ = ["BenchResult", "RunResult", "available", "bench", "run"]

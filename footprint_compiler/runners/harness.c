@@ -1,0 +1,185 @@
+/* Runs one compiled model on files: the program that an emulator executes.
+ *
+ * Reads `in.bin`, runs the model the number of times that it asks for, writes `out.bin` (the
+ * outputs, dense, in order) and `report.bin` (the struct below, which runners/protocol.py reads).
+ * Arena and stack are painted before the first run and examined after the last; the second and
+ * later runs find the arena as the run before left it, and must give the same outputs.
+ */
+#include "model.h"
+#include "port.h"
+
+#include <stdint.h>
+
+#define MAGIC 0x31435046u
+#define GUARD_BYTES 256u
+#define EXIT_IO 71
+
+typedef struct {
+    uint32_t magic;
+    uint32_t runs;
+    uint32_t trap_unaligned;
+} request;
+
+typedef struct {
+    uint32_t magic;
+    int32_t init_result;
+    int32_t invoke_result;
+    uint32_t arena_touched_bytes;
+    uint32_t stack_used_bytes;
+    uint32_t guards_below; /* changed bytes in the guard before the arena */
+    uint32_t guards_above;
+    uint32_t stack_overflow; /* 1: the whole painted stack was used */
+    uint32_t first_hash;     /* of the outputs of the first and of the last run */
+    uint32_t last_hash;
+} report;
+
+static struct {
+    unsigned char pad[(MODEL_ARENA_ALIGN - GUARD_BYTES % MODEL_ARENA_ALIGN) % MODEL_ARENA_ALIGN
+        + GUARD_BYTES];
+    unsigned char arena[MODEL_ARENA_BYTES + GUARD_BYTES];
+} memory __attribute__((section(".bss.fpc_arena"), aligned(MODEL_ARENA_ALIGN)));
+
+static unsigned char stack[MODEL_STACK_BLOCK]
+    __attribute__((section(".bss.fpc_stack"), aligned(16)));
+
+#if MODEL_EXTERN_WEIGHTS
+static unsigned char weights[MODEL_WEIGHTS_BYTES ? MODEL_WEIGHTS_BYTES : 1]
+    __attribute__((section(".bss.fpc_weights"), aligned(MODEL_WEIGHTS_ALIGN)));
+#endif
+
+static const size_t input_bytes[] = MODEL_INPUT_BYTES;
+static const size_t output_bytes[] = MODEL_OUTPUT_BYTES;
+
+/* The instruction counter watches these two addresses. */
+__attribute__((noinline)) void fpc_count_begin(void)
+{
+    __asm__ volatile("nop" ::: "memory");
+}
+
+__attribute__((noinline)) void fpc_count_end(void)
+{
+    __asm__ volatile("nop" ::: "memory");
+}
+
+/* Depends on the place, so that no constant that a model writes looks like paint everywhere. */
+static unsigned char paint_at(size_t i)
+{
+    uint32_t x = (uint32_t)i * 2654435761u;
+    return (unsigned char)((x >> 24) ^ 0xA5u);
+}
+
+static void paint(unsigned char *block, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i++)
+        block[i] = paint_at(i);
+}
+
+static uint32_t count_changed(const unsigned char *block, size_t first, size_t end)
+{
+    uint32_t changed = 0;
+    for (size_t i = first; i < end; i++)
+        changed += block[i] != paint_at(i);
+    return changed;
+}
+
+static void need(int ok, const char *problem)
+{
+    if (ok)
+        return;
+    port_say(problem);
+    port_exit(EXIT_IO);
+}
+
+/* All data pointers have one representation here, so that the cast below is safe to call. */
+typedef int (*function)(void *);
+
+__attribute__((noinline)) static int measured(function called, void *argument)
+{
+    fpc_count_begin();
+    int result = call_on_stack(called, argument, stack + sizeof stack);
+    fpc_count_end();
+    return result;
+}
+
+static uint32_t hash_outputs(MODEL_CTX *ctx)
+{
+    uint32_t hash = 2166136261u;
+    for (int i = 0; i < MODEL_NUM_OUTPUTS; i++) {
+        const unsigned char *data = MODEL_OUTPUT(ctx, i);
+        for (size_t j = 0; j < output_bytes[i]; j++)
+            hash = (hash ^ data[j]) * 16777619u;
+    }
+    return hash;
+}
+
+static int start(MODEL_CTX *ctx)
+{
+#if MODEL_EXTERN_WEIGHTS
+    int file = port_open("weights.bin", 0);
+    need(file >= 0 && port_read(file, weights, MODEL_WEIGHTS_BYTES) == 0, "cannot read weights\n");
+    port_close(file);
+    return MODEL_INIT(ctx, memory.arena, MODEL_ARENA_BYTES, weights, MODEL_WEIGHTS_BYTES);
+#else
+    return MODEL_INIT(ctx, memory.arena, MODEL_ARENA_BYTES);
+#endif
+}
+
+static void run(MODEL_CTX *ctx, const request *asked, int file, report *found)
+{
+    for (uint32_t i = 0; i < asked->runs && found->invoke_result == 0; i++) {
+        need(port_seek(file, sizeof *asked) == 0, "cannot seek in in.bin\n");
+        for (int j = 0; j < MODEL_NUM_INPUTS; j++)
+            need(port_read(file, MODEL_INPUT(ctx, j), input_bytes[j]) == 0, "in.bin is short\n");
+        found->invoke_result = measured((function)MODEL_INVOKE, ctx);
+        found->last_hash = hash_outputs(ctx);
+        if (i == 0)
+            found->first_hash = found->last_hash;
+    }
+}
+
+static void examine(report *found)
+{
+    const unsigned char *block = (const unsigned char *)&memory;
+    size_t arena = sizeof memory.pad, end = arena + MODEL_ARENA_BYTES;
+    found->guards_below = count_changed(block, 0, arena);
+    found->guards_above = count_changed(block, end, sizeof memory);
+    size_t last = end;
+    while (last > arena && block[last - 1] == paint_at(last - 1))
+        last--;
+    found->arena_touched_bytes = (uint32_t)(last - arena);
+    size_t lowest = 0;
+    while (lowest < sizeof stack && stack[lowest] == paint_at(lowest))
+        lowest++;
+    found->stack_used_bytes = (uint32_t)(sizeof stack - lowest);
+    found->stack_overflow = lowest < 16;
+}
+
+int main(void)
+{
+    request asked;
+    report found = {MAGIC, 0, 0, 0, 0, 0, 0, 0, 0, 0};
+    MODEL_CTX ctx;
+    int file = port_open("in.bin", 0);
+    need(file >= 0 && port_read(file, &asked, sizeof asked) == 0, "cannot read in.bin\n");
+    need(asked.magic == MAGIC, "in.bin is not a request\n");
+    paint((unsigned char *)&memory, sizeof memory);
+    paint(stack, sizeof stack);
+    if (asked.trap_unaligned)
+        port_trap_unaligned();
+    found.init_result = start(&ctx);
+    (void)measured(one_instruction, &ctx);
+    if (found.init_result == 0)
+        run(&ctx, &asked, file, &found);
+    examine(&found);
+    port_close(file);
+
+    file = port_open("out.bin", 1);
+    need(file >= 0, "cannot write out.bin\n");
+    for (int i = 0; i < MODEL_NUM_OUTPUTS && found.init_result == 0; i++)
+        need(port_write(file, MODEL_OUTPUT(&ctx, i), output_bytes[i]) == 0, "out.bin\n");
+    port_close(file);
+    file = port_open("report.bin", 1);
+    need(file >= 0 && port_write(file, &found, sizeof found) == 0, "cannot write report.bin\n");
+    port_close(file);
+    return 0;
+}

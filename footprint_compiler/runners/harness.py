@@ -1,0 +1,185 @@
+"""The executable that runs an artifact in an emulator: harness, startup code and the library."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from footprint_compiler.artifact import Artifact
+from footprint_compiler.errors import ArtifactError, RunnerError, ToolchainError
+from footprint_compiler.runners.boards import Parts, linker_script, place_parts
+from footprint_compiler.runners.cache import cached_file, key_of
+from footprint_compiler.runners.compile import SOURCES, first_error, run_zig, zig_version
+from footprint_compiler.runners.libm import build_libm, needs_libm
+from footprint_compiler.runners.machine import Machine
+
+_COMMON = ("harness.c", "call_on_stack.S")
+_LINUX = (*_COMMON, "port_linux.c")
+_BARE = (*_COMMON, "port_semihosting.c", "startup.c")
+_HEADERS = ("port.h", "libm.zig")
+
+#: Architecture of a Linux target -> zig target and CPU of its harness: one for all CPUs, so that
+#: zig builds its runtime once. The model's own code is what the library holds.
+LINUX_HARNESS = {
+    "aarch64": ("aarch64-freestanding-none", "generic"),
+    "arm": ("arm-freestanding-eabihf", "generic+v7a+neon+vfp3"),
+}
+
+#: Beyond twice the stack figure of the manifest, so that a wrong figure is seen, not suffered.
+SPARE_STACK_BYTES = 8 * 1024
+
+
+@dataclass(frozen=True)
+class Library:
+    """The files of an artifact that go into an executable.
+
+    Attributes:
+        archive: the static library.
+        header: the C header.
+        weights: bytes to give at init, or None when they are in the library.
+    """
+
+    archive: Path
+    header: Path
+    weights: Path | None
+
+
+def find_library(artifact: Artifact) -> Library:
+    """The static library, header and weights of an artifact.
+
+    Raises:
+        ArtifactError: one of them is missing.
+    """
+    files = artifact.manifest.get("files", {})
+    archive = artifact.path / str(files.get("static_library", f"lib{artifact.name}.a"))
+    weights = artifact.path / f"{artifact.name}.weights.bin"
+    for path in (archive, artifact.header):
+        if not path.is_file():
+            raise ArtifactError(f"{artifact.path}: {path.name} is missing")
+    extern = f"{artifact.name.upper()}_WEIGHTS_ALIGN" in artifact.header.read_text("utf-8")
+    if extern and not weights.is_file():
+        raise ArtifactError(f"{artifact.path}: {weights.name} is missing")
+    return Library(archive, artifact.header, weights if extern else None)
+
+
+def stack_block_bytes(artifact: Artifact) -> int:
+    """Size of the stack that the model gets in the harness."""
+    stated = int(artifact.manifest["footprint"]["ram"]["stack_bytes"])
+    return -(-(2 * stated + SPARE_STACK_BYTES) // 16) * 16
+
+
+def model_header(artifact: Artifact, stack_bytes: int) -> str:
+    """``model.h``: the names of this artifact under the names that ``harness.c`` uses."""
+    name, upper = artifact.name, artifact.name.upper()
+    lines = ["#include <stdint.h>", f'#include "{artifact.header.name}"']
+    lines += [f"#define MODEL_CTX {name}_ctx"]
+    for function in ("init", "input", "output", "invoke"):
+        lines += [f"#define MODEL_{function.upper()} {name}_{function}"]
+    for macro in ("ARENA_BYTES", "ARENA_ALIGN", "NUM_INPUTS", "NUM_OUTPUTS", "WEIGHTS_BYTES"):
+        lines += [f"#define MODEL_{macro} {upper}_{macro}"]
+    for kind, specs in (("INPUT", artifact.inputs), ("OUTPUT", artifact.outputs)):
+        sizes = ", ".join(f"{upper}_{kind}_{i}_BYTES" for i in range(len(specs))) or "0"
+        lines += [f"#define MODEL_{kind}_BYTES {{{sizes}}}"]
+    lines += [
+        f"#define MODEL_STACK_BLOCK {stack_bytes}",
+        f"#ifdef {upper}_WEIGHTS_ALIGN",
+        "#define MODEL_EXTERN_WEIGHTS 1",
+        f"#define MODEL_WEIGHTS_ALIGN {upper}_WEIGHTS_ALIGN",
+        "#else",
+        "#define MODEL_EXTERN_WEIGHTS 0",
+        "#endif",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _parts(artifact: Artifact, library: Library, stack_bytes: int) -> Parts:
+    footprint = artifact.manifest["footprint"]
+    weights_bytes = int(footprint["flash"]["weights_bytes"])
+    code_bytes = int(footprint["flash"]["code_bytes"])
+    extern = library.weights is not None
+    return Parts(
+        code_bytes=code_bytes,
+        constant_bytes=code_bytes + (0 if extern else weights_bytes),
+        arena_bytes=int(footprint["ram"]["arena_bytes"]) + 1024,
+        stack_bytes=stack_bytes,
+        weights_bytes=library.weights.stat().st_size if library.weights else 0,
+    )
+
+
+def build_harness(artifact: Artifact, machine: Machine) -> Path:
+    """The executable for an artifact, from the cache when nothing changed.
+
+    Raises:
+        ArtifactError: the artifact has no static library.
+        RunnerError: it does not fit the emulated board.
+        ToolchainError: zig is missing or fails.
+    """
+    library = find_library(artifact)
+    stack_bytes = stack_block_bytes(artifact)
+    header = model_header(artifact, stack_bytes)
+    names = _BARE if machine.is_bare_metal else _LINUX
+    script = ""
+    if machine.is_bare_metal:
+        board = machine.runner.machine
+        script = linker_script(board, place_parts(board, _parts(artifact, library, stack_bytes)))
+    key = key_of(
+        [
+            library.archive.read_bytes(),
+            library.header.read_bytes(),
+            header,
+            script,
+            json.dumps(dataclasses.asdict(machine.toolchain)),
+            zig_version(),
+            *((SOURCES / name).read_bytes() for name in (*names, *_HEADERS)),
+        ]
+    )
+
+    def make(folder: Path) -> Path:
+        (folder / "model.h").write_text(header, encoding="utf-8")
+        (folder / "board.ld").write_text(script, encoding="utf-8")
+        flags = ["-O2", "-g0", "-fno-sanitize=all", "-fno-stack-protector"]
+        flags += [f"-I{folder}", f"-I{library.header.parent.resolve()}", f"-I{SOURCES}"]
+        sources = [SOURCES / name for name in names]
+        link = _link_bare if machine.is_bare_metal else _link_linux
+        link(machine, [*flags, *sources, library.archive.resolve()], folder)
+        return folder / "harness.elf"
+
+    return cached_file(f"{artifact.name}.elf", key, make)
+
+
+def _link_linux(machine: Machine, arguments: list[str | Path], folder: Path) -> None:
+    architecture = machine.toolchain.zig_target.split("-", maxsplit=1)[0]
+    if architecture not in LINUX_HARNESS:
+        raise RunnerError(
+            f"no harness for {machine.toolchain.zig_target}",
+            f"The emulated Linux targets are those of {', '.join(LINUX_HARNESS)}.",
+        )
+    triple, cpu = LINUX_HARNESS[architecture]
+    _link(triple, cpu, ["-static", *arguments], folder)
+
+
+def _link_bare(machine: Machine, arguments: list[str | Path], folder: Path) -> None:
+    triple, cpu = machine.toolchain.zig_target, machine.toolchain.zig_cpu
+    try:
+        _link(triple, cpu, [*arguments, "-T", "board.ld"], folder)
+    except ToolchainError as error:
+        if "will not fit in region" not in error.message:
+            raise
+        raise RunnerError(
+            f"the model does not fit the emulated board {machine.runner.machine}: "
+            f"{first_error(error.message)}",
+            "Run it on the real board, or build it for arm64 to check its numbers.",
+        ) from error
+
+
+def _link(triple: str, cpu: str, arguments: list[str | Path], folder: Path) -> None:
+    command = ["cc", "-target", triple, f"-mcpu={cpu}", "-ffreestanding", *arguments]
+    command += ["-o", "harness.elf"]
+    try:
+        run_zig(command, folder)
+    except ToolchainError as error:
+        if not needs_libm(error.message):
+            raise
+        run_zig([*command, build_libm(triple, cpu)], folder)

@@ -1,0 +1,33 @@
+/* What the harness needs from the machine below it: files, an exit, and a trap switch.
+ * Implemented by port_linux.c (under qemu-user) and port_semihosting.c (on an emulated board). */
+#ifndef FPC_PORT_H
+#define FPC_PORT_H
+
+#include <stddef.h>
+
+/* Opens a file of the working directory; returns a handle, negative on failure. */
+int port_open(const char *name, int for_writing);
+
+/* Return 0 when exactly `bytes` were transferred. */
+int port_read(int handle, void *data, size_t bytes);
+int port_write(int handle, const void *data, size_t bytes);
+
+/* Moves to `offset` bytes from the start; returns 0 on success. */
+int port_seek(int handle, size_t offset);
+void port_close(int handle);
+
+/* One line for the person who reads the emulator's output. */
+void port_say(const char *text);
+
+/* From here on an unaligned access is a fault, where the core can do that. */
+void port_trap_unaligned(void);
+
+void port_exit(int status) __attribute__((noreturn));
+
+/* call_on_stack.S: calls function(argument) with the stack pointer at `top`; returns its result. */
+int call_on_stack(int (*function)(void *), void *argument, void *top);
+
+/* call_on_stack.S: returns at once, in exactly one instruction. */
+int one_instruction(void *unused);
+
+#endif

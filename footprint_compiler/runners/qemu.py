@@ -1,0 +1,157 @@
+"""Run an artifact in QEMU: user mode for Linux targets, a board with semihosting for Cortex-M."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from footprint_compiler.artifact import Artifact
+from footprint_compiler.errors import RunnerError, ToolchainError
+from footprint_compiler.runners.boards import find_board
+from footprint_compiler.runners.harness import build_harness, find_library
+from footprint_compiler.runners.machine import Machine
+from footprint_compiler.runners.plugin import (
+    build_plugin,
+    count_of,
+    find_markers,
+    plugin_arguments,
+    which_qemu,
+)
+from footprint_compiler.runners.protocol import (
+    check_report,
+    decode_outputs,
+    decode_report,
+    encode_request,
+)
+from footprint_compiler.runners.result import RunResult
+from footprint_compiler.runtime.check import check_inputs
+
+#: Debian package of each emulator.
+PACKAGES = {
+    "qemu-aarch64": "qemu-user",
+    "qemu-arm": "qemu-user",
+    "qemu-system-arm": "qemu-system-arm",
+}
+
+
+def install_hint(program: str) -> str:
+    """The command that installs an emulator."""
+    return f"apt-get install {PACKAGES.get(program, program)}"
+
+
+def find_qemu(program: str) -> str:
+    """Path of an emulator.
+
+    Raises:
+        ToolchainError: it is not installed; the remedy is the command that does it.
+    """
+    path = which_qemu(program)
+    if path is None:
+        raise ToolchainError(f"{program} is not installed", f"Run `{install_hint(program)}`.")
+    return path
+
+
+def _command(machine: Machine, qemu: str, executable: Path, plugin: list[str]) -> list[str]:
+    runner = machine.runner
+    if runner.kind == "qemu-user":
+        return [qemu, "-cpu", runner.cpu, *plugin, str(executable)]
+    find_board(runner.machine)
+    board = ["-M", runner.machine, "-nographic", "-monitor", "none", "-serial", "none"]
+    semihosting = ["-semihosting-config", "enable=on,target=native"]
+    return [qemu, *board, *semihosting, *plugin, "-kernel", str(executable)]
+
+
+def run_in_qemu(
+    artifact: Artifact,
+    machine: Machine,
+    inputs: Mapping[str, np.ndarray],
+    *,
+    allow_nan: bool = False,
+    count: bool = False,
+    timeout_s: float = 300.0,
+    trap_unaligned: bool | None = None,
+) -> RunResult:
+    """Execute an artifact in the emulator that its target names.
+
+    Args:
+        inputs: by name, with the shape and dtype of the model.
+        allow_nan: take NaN in float inputs, which is refused otherwise.
+        count: run twice and count the instructions of the second invocation.
+        timeout_s: after which the emulator is ended.
+        trap_unaligned: make an unaligned access a fault; by default where the target's core
+            would not survive one. Cortex-M only.
+
+    Raises:
+        InputDataError: the inputs do not fit the model.
+        RunnerError: the program failed, broke a guarantee, or took too long.
+        ToolchainError: QEMU or zig is missing.
+    """
+    arrays = check_inputs(artifact.inputs, inputs, allow_nan=allow_nan)
+    qemu = find_qemu(machine.runner.program)
+    executable = build_harness(artifact, machine)
+    if trap_unaligned is None:
+        trap_unaligned = machine.must_align
+    plugin: list[str] = []
+    if count:
+        plugin = plugin_arguments(build_plugin(qemu), find_markers(executable), "counts.txt")
+    with tempfile.TemporaryDirectory(prefix="fpc-run-") as name:
+        folder = Path(name)
+        runs = 2 if count else 1
+        (folder / "in.bin").write_bytes(encode_request(arrays, runs, trap_unaligned))
+        weights = find_library(artifact).weights
+        if weights is not None:
+            shutil.copyfile(weights, folder / "weights.bin")
+        _execute(_command(machine, qemu, executable, plugin), folder, timeout_s)
+        report = decode_report((folder / "report.bin").read_bytes())
+        check_report(report)
+        outputs = decode_outputs(artifact, (folder / "out.bin").read_bytes())
+        counts = folder / "counts.txt"
+        values = list(map(int, counts.read_text().split())) if counts.is_file() else []
+    return RunResult(
+        outputs=outputs,
+        instructions=count_of(values) if count else None,
+        counter="qemu-plugin" if count else None,
+        stack_bytes_used=report.stack_used_bytes,
+        arena_bytes_touched=report.arena_touched_bytes,
+    )
+
+
+def _execute(command: list[str], folder: Path, timeout_s: float) -> None:
+    program = Path(command[0]).name
+    try:
+        result = subprocess.run(
+            command,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout_s,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise RunnerError(
+            f"{program} did not end within {timeout_s:g} s",
+            "Give it more time, or a smaller model.",
+        ) from error
+    except OSError as error:
+        raise ToolchainError(f"cannot start {program}: {error.strerror}") from error
+    if result.returncode == 0 and (folder / "report.bin").is_file():
+        return
+    said = " / ".join((result.stderr + result.stdout).split("\n")).strip(" /")
+    raise RunnerError(f"{program} {_how_it_ended(result.returncode)}: {said[:500] or 'no message'}")
+
+
+def _how_it_ended(code: int) -> str:
+    if code >= 0:
+        return f"ended with status {code}"
+    try:
+        return f"was ended by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was ended by signal {-code}"
