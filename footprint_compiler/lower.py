@@ -16,12 +16,9 @@ from footprint_compiler.errors import UnsupportedModelError
 from footprint_compiler.graph import Graph
 from footprint_compiler.kernels.emit import Kernel, emit_kernel
 from footprint_compiler.kernels.machine import Machine
+from footprint_compiler.passes.keep_views import VIEW_OPS, slice_offset, split_offsets
 from footprint_compiler.program import KernelCall, Program, View
 from footprint_compiler.tensor import DTYPE_BYTES, TensorSpec
-
-VIEW_OPS = ("relax.reshape", "relax.flatten", "relax.squeeze", "relax.expand_dims")
-"""Operators that only rename bytes of a dense row-major tensor."""
-
 
 @dataclass
 class _State:
@@ -132,7 +129,13 @@ class _Extraction:
         if op == "relax.concat":
             return self._concat(call)
         if op == "relax.strided_slice":
-            return self._slice(call)
+            return self._part(call.args[0], call.ty, slice_offset(call) or 0)
+        if op == "relax.split":
+            offsets = split_offsets(call)
+            return tuple(
+                self._part(call.args[0], field, offset)
+                for field, offset in zip(call.ty.fields, offsets, strict=True)
+            )
         raise UnsupportedModelError(f"no kernel for {op}")
 
     def _view(self, call: Any) -> str:
@@ -144,13 +147,15 @@ class _Extraction:
         self.state.views[label] = View(label, source, 0)
         return label
 
-    def _slice(self, call: Any) -> str:
-        source = self._value(call.args[0])
-        offset = contiguous_slice_offset(call)
-        assert offset is not None, "only contiguous slices are kept as views"
-        label = self._new_tensor(call.ty)
-        itemsize = DTYPE_BYTES[str(call.ty.dtype)]
-        self.state.views[label] = View(label, source, offset * itemsize)
+    def _part(self, source: Any, ty: Any, offset: int) -> str:
+        """A contiguous run of ``source`` that starts at element ``offset``."""
+        base = self._value(source)
+        shape = tuple(int(extent) for extent in ty.shape)
+        if base in self.state.constants:
+            flat = self.state.constants[base].reshape(-1)
+            return self._constant(flat[offset : offset + prod(shape)].reshape(shape))
+        label = self._new_tensor(ty)
+        self.state.views[label] = View(label, base, offset * DTYPE_BYTES[str(ty.dtype)])
         return label
 
     def _concat(self, call: Any) -> str:
@@ -276,34 +281,3 @@ class _Extraction:
             )
             for call in state.calls
         ]
-
-
-def contiguous_slice_offset(call: Any) -> int | None:
-    """Element offset of a ``strided_slice`` that is one contiguous run, else None."""
-    source = [int(extent) for extent in call.args[0].ty.shape]
-    result = [int(extent) for extent in call.ty.shape]
-
-    def numbers(expr: Any) -> list[int]:
-        return [int(getattr(field, "value", field)) for field in expr.fields]
-
-    axes, begin = numbers(call.args[1]), numbers(call.args[2])
-    strides = numbers(call.args[4]) if len(call.args) > 4 else [1] * len(axes)
-    starts = [0] * len(source)
-    for axis, first, stride in zip(axes, begin, strides, strict=True):
-        if stride != 1 and result[axis] != 1:
-            return None
-        size = source[axis]
-        starts[axis] = max(0, min(first + size if first < 0 else first, size))
-    outer = True
-    offset = 0
-    for axis, size in enumerate(source):
-        if not outer and result[axis] != size:
-            return None
-        outer = outer and result[axis] == 1
-        offset += starts[axis] * prod(source[axis + 1 :])
-    return offset
-
-
-def contiguous_concat(shapes: Sequence[Sequence[int]], axis: int) -> bool:
-    """Whether the parts of a concatenation lie one after the other in memory."""
-    return all(prod(shape[:axis]) == 1 for shape in shapes)

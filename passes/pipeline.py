@@ -5,15 +5,17 @@ from __future__ import annotations
 from tvm import relax
 
 from footprint_compiler.kernels.anchors import legalize_map
-from footprint_compiler.lower import VIEW_OPS
 from footprint_compiler.passes.base import Pass, Upstream
 from footprint_compiler.passes.choose_layout import ChooseLayout
 from footprint_compiler.passes.fold_affine import FoldAffine
+from footprint_compiler.passes.fold_constants import FoldConstants
+from footprint_compiler.passes.keep_views import VIEW_OPS, conditional_legalize_map
 
 
 def layout_phase() -> list[Pass]:
     """Relax to Relax: fewer operators, channels last."""
     return [
+        FoldConstants(),
         FoldAffine(),  # before layout: it knows channel axes by their ONNX position
         ChooseLayout(),
         Upstream("eliminate-common-subexpressions", relax.transform.EliminateCommonSubexpr()),
@@ -25,7 +27,12 @@ def lower_phase() -> list[Pass]:
     """Relax operators to fused calls of TIR functions; views stay operators."""
     return [
         Upstream("decompose-operators", relax.transform.DecomposeOpsForInference()),
-        Upstream("legalize", relax.transform.LegalizeOps(legalize_map(), list(VIEW_OPS))),
+        Upstream(
+            "legalize",
+            relax.transform.LegalizeOps(
+                {**legalize_map(), **conditional_legalize_map()}, list(VIEW_OPS)
+            ),
+        ),
         Upstream("annotate-patterns", relax.transform.AnnotateTIROpPattern()),
         Upstream("fuse-operators", relax.transform.FuseOps()),
         Upstream("fuse-tir", relax.transform.FuseTIR()),
