@@ -20,7 +20,13 @@ def make_archive(members: Mapping[str, bytes]) -> bytes:
         members: file name (at most 15 ASCII characters) -> object; kept in this order.
 
     No times, owners or paths are stored. Format: System V ar as GNU binutils and LLVM read it.
+
+    Raises:
+        ValueError: a name is longer.
     """
+    for name in members:
+        if len(name) > 15:
+            raise ValueError(f"member name {name!r} is longer than 15 characters")
     symbols = [(name, defined_symbols(data)) for name, data in members.items()]
     names = b"".join(symbol.encode() + b"\0" for _, defined in symbols for symbol in defined)
     count = sum(len(defined) for _, defined in symbols)
@@ -53,7 +59,5 @@ def defined_symbols(data: bytes) -> list[str]:
 
 
 def _member(name: str, data: bytes) -> bytes:
-    if len(name) > 16:
-        raise ValueError(f"member name {name!r} is longer than 15 characters")
     header = f"{name:<16}{0:<12}{0:<6}{0:<6}{644:<8}{len(data):<10}`\n"
     return header.encode("ascii") + data + b"\n" * (len(data) % 2)

@@ -39,7 +39,6 @@ from footprint_compiler.program import Program
 from footprint_compiler.targets import Target
 
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
-_NO_FOOTPRINT = Footprint(0, 0, 0, 0, 0)
 
 
 def emit_artifact(
@@ -130,8 +129,10 @@ def _compile(
 ) -> tuple[bytes, bytes | None]:
     """Objects of the entry point and, if it has any in flash, of the weights."""
     name, folder = interface.program.name, toolchain.folder
-    # The entry point uses no macro of the footprint, which is not known before it is compiled.
-    (folder / f"{name}.h").write_text(interface.render_header(_NO_FOOTPRINT), encoding="utf-8")
+    # Of the footprint, the entry point uses WEIGHTS_BYTES only; the rest is not known before it
+    # is compiled.
+    known = Footprint(0, len(interface.weights.data), 0, 0, 0)
+    (folder / f"{name}.h").write_text(interface.render_header(known), encoding="utf-8")
     (folder / "entry.c").write_text(interface.render_entry(), encoding="utf-8")
     entry = toolchain.compile("entry.c")
     if interface.extern_weights or not interface.weights.data:

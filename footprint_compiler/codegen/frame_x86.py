@@ -16,7 +16,8 @@ from footprint_compiler.codegen.frame_state import (
 from footprint_compiler.codegen.machine_code import Instruction
 
 _ADDRESS = re.compile(r"\[(\w+)(?: ([+-]) (0x[0-9a-f]+|\d+))?\]$")
-_FRAME_ACCESS = re.compile(r"\[(rsp|rbp) - (0x[0-9a-f]+|\d+)\]")
+# An index starts at the lowest element, so that a negative displacement is the deepest byte.
+_FRAME_ACCESS = re.compile(r"\[(rsp|rbp)(?: \+ \w+(?:\*\d)?)? - (0x[0-9a-f]+|\d+)\]")
 _READ_ONLY = ("cmp", "test", "bt")
 _WRITES_NOTHING = (*_READ_ONLY, "nop", "prefetch", "endbr64")
 
