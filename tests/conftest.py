@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -56,3 +57,12 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
         assert text == file.read_text(encoding="utf-8"), f"{name} differs; see --update-golden"
 
     return check
+
+
+@pytest.fixture(scope="session")
+def fpc() -> Callable[..., Result]:
+    """``fpc(*arguments)`` runs one command, 100 columns wide, and returns click's result."""
+    from footprint_compiler.cli.main import cli
+
+    runner = CliRunner(env={"COLUMNS": "100"})
+    return lambda *arguments: runner.invoke(cli, [str(a) for a in arguments])
