@@ -12,7 +12,13 @@ from footprint_compiler.runners.local import bench_locally, run_locally, why_not
 from footprint_compiler.runners.machine import machine_of, machine_of_target
 from footprint_compiler.runners.plugin import which_qemu
 from footprint_compiler.runners.qemu import install_hint, run_in_qemu
-from footprint_compiler.runners.result import BenchResult, RunResult
+from footprint_compiler.runners.result import (
+    QEMU_COUNTER,
+    UNICORN_COUNTER,
+    BenchResult,
+    RunResult,
+)
+from footprint_compiler.runners.simulate import run_in_unicorn
 from footprint_compiler.targets import Target
 
 
@@ -36,6 +42,7 @@ def run(
     inputs: Mapping[str, np.ndarray],
     count: bool = False,
     *,
+    counter: str = QEMU_COUNTER,
     allow_nan: bool = False,
     timeout_s: float = 300.0,
 ) -> RunResult:
@@ -45,6 +52,7 @@ def run(
         artifact: a finished build.
         inputs: by name, with the model's shapes and dtypes.
         count: also count the instructions of one invocation; in an emulator only.
+        counter: ``"qemu-plugin"``, or ``"unicorn"`` for a second opinion (extra ``[sim]``).
         allow_nan: take NaN in float inputs, which is refused otherwise.
         timeout_s: limit for an emulator.
 
@@ -52,10 +60,14 @@ def run(
         InputDataError: a missing, unknown or ill-shaped input.
         RunnerError: the code did not run to its end, or broke a guarantee.
         ToolchainError: an emulator is missing; the remedy is the command that installs it.
-        UsageError: ``count`` on real hardware.
+        UsageError: ``count`` on real hardware, or an unknown counter.
     """
+    if counter not in (QEMU_COUNTER, UNICORN_COUNTER):
+        raise UsageError(f"no counter {counter!r}; there are {QEMU_COUNTER}, {UNICORN_COUNTER}")
     machine = machine_of(artifact)
     if machine.runner.kind != "local":
+        if count and counter == UNICORN_COUNTER:
+            return run_in_unicorn(artifact, inputs, allow_nan=allow_nan)
         return run_in_qemu(
             artifact, machine, inputs, count=count, allow_nan=allow_nan, timeout_s=timeout_s
         )
@@ -74,6 +86,7 @@ def bench(
     repeats: int = 200,
     warmup: int = 10,
     max_seconds: float = 10.0,
+    counter: str = QEMU_COUNTER,
     timeout_s: float = 600.0,
 ) -> BenchResult:
     """Measure an artifact: times of one invocation here, instructions in an emulator.
@@ -81,6 +94,7 @@ def bench(
     Args:
         repeats, warmup: invocations measured, and before that not measured.
         max_seconds: stop measuring after this time, with at least 3 invocations.
+        counter: as in ``run``.
         timeout_s: limit for an emulator.
 
     Raises:
@@ -93,5 +107,5 @@ def bench(
         return bench_locally(
             artifact, machine, inputs, repeats=repeats, warmup=warmup, max_seconds=max_seconds
         )
-    found = run_in_qemu(artifact, machine, inputs, count=True, timeout_s=timeout_s)
+    found = run(artifact, inputs, True, counter=counter, timeout_s=timeout_s)
     return BenchResult(repeats=1, instructions=found.instructions, counter=found.counter)

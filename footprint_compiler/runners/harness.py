@@ -64,10 +64,14 @@ def find_library(artifact: Artifact) -> Library:
     return Library(archive, artifact.header, weights if extern else None)
 
 
+def stated_stack_bytes(artifact: Artifact) -> int:
+    """The worst case that the manifest states."""
+    return int(artifact.manifest["footprint"]["ram"]["stack_bytes"])
+
+
 def stack_block_bytes(artifact: Artifact) -> int:
     """Size of the stack that the model gets in the harness."""
-    stated = int(artifact.manifest["footprint"]["ram"]["stack_bytes"])
-    return -(-(2 * stated + SPARE_STACK_BYTES) // 16) * 16
+    return -(-(2 * stated_stack_bytes(artifact) + SPARE_STACK_BYTES) // 16) * 16
 
 
 def model_header(artifact: Artifact, stack_bytes: int) -> str:

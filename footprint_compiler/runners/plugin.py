@@ -54,7 +54,14 @@ def build_plugin(program: str) -> Path:
     key = key_of([source.read_bytes(), str(version), zig_version()])
 
     def make(folder: Path) -> Path:
-        flags: list[str | Path] = ["-O2", "-g0", "-shared", "-fPIC", "-fvisibility=hidden", "-fno-sanitize=all"]
+        flags: list[str | Path] = [
+            "-O2",
+            "-g0",
+            "-shared",
+            "-fPIC",
+            "-fvisibility=hidden",
+            "-fno-sanitize=all",
+        ]
         flags += [f"-DFPC_PLUGIN_VERSION={version}", "-Wl,-z,undefs", source, "-o", "count.so"]
         run_zig(["cc", *flags], folder)
         return folder / "count.so"

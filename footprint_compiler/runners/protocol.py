@@ -71,27 +71,32 @@ def decode_report(data: bytes) -> Report:
     return Report(*_REPORT.unpack(data)[1:])
 
 
-def check_report(report: Report) -> None:
+def check_report(report: Report, stack_bytes: int) -> None:
     """Refuse a run that broke one of the guarantees of an artifact.
 
+    Args:
+        stack_bytes: the worst case that the manifest states.
+
     Raises:
-        RunnerError: init or invoke failed, a write outside the arena, a stack overflow, or
+        RunnerError: init or invoke failed, more stack than stated, a write outside the arena, or
             two runs on the same inputs that differ.
     """
     if report.init_result != OK:
         raise RunnerError(f"init returned {report.init_result}")
     if report.invoke_result != OK:
         raise RunnerError(f"invoke returned {report.invoke_result}")
+    if report.stack_overflow or report.stack_used_bytes > stack_bytes:
+        least = "at least " if report.stack_overflow else ""
+        raise RunnerError(
+            f"the model used {least}{report.stack_used_bytes} bytes of stack, "
+            f"and its manifest promises {stack_bytes}",
+            "Do not use this build: its stack figure is wrong. Please report it.",
+        )
     if report.guards_below or report.guards_above:
         raise RunnerError(
             f"the model wrote outside its arena: {report.guards_below} guard bytes below and "
             f"{report.guards_above} above it changed",
             "Do not use this build: its memory plan or a kernel is wrong. Please report it.",
-        )
-    if report.stack_overflow:
-        raise RunnerError(
-            f"the model used all {report.stack_used_bytes} bytes of the measured stack",
-            "Do not use this build: its stack figure is wrong. Please report it.",
         )
     if report.first_hash != report.last_hash:
         raise RunnerError(

@@ -14,7 +14,7 @@ import numpy as np
 from footprint_compiler.artifact import Artifact
 from footprint_compiler.errors import RunnerError, ToolchainError
 from footprint_compiler.runners.boards import find_board
-from footprint_compiler.runners.harness import build_harness, find_library
+from footprint_compiler.runners.harness import build_harness, find_library, stated_stack_bytes
 from footprint_compiler.runners.machine import Machine
 from footprint_compiler.runners.plugin import (
     build_plugin,
@@ -29,7 +29,7 @@ from footprint_compiler.runners.protocol import (
     decode_report,
     encode_request,
 )
-from footprint_compiler.runners.result import RunResult
+from footprint_compiler.runners.result import QEMU_COUNTER, RunResult
 from footprint_compiler.runtime.check import check_inputs
 
 #: Debian package of each emulator.
@@ -109,14 +109,14 @@ def run_in_qemu(
             shutil.copyfile(weights, folder / "weights.bin")
         _execute(_command(machine, qemu, executable, plugin), folder, timeout_s)
         report = decode_report((folder / "report.bin").read_bytes())
-        check_report(report)
+        check_report(report, stated_stack_bytes(artifact))
         outputs = decode_outputs(artifact, (folder / "out.bin").read_bytes())
         counts = folder / "counts.txt"
         values = list(map(int, counts.read_text().split())) if counts.is_file() else []
     return RunResult(
         outputs=outputs,
         instructions=count_of(values) if count else None,
-        counter="qemu-plugin" if count else None,
+        counter=QEMU_COUNTER if count else None,
         stack_bytes_used=report.stack_used_bytes,
         arena_bytes_touched=report.arena_touched_bytes,
     )

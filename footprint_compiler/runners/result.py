@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+QEMU_COUNTER = "qemu-plugin"
+UNICORN_COUNTER = "unicorn"
+
 
 @dataclass(frozen=True)
 class RunResult:
@@ -16,7 +19,7 @@ class RunResult:
         outputs: output name -> array of the shape and dtype of its ``TensorSpec``.
         instructions: executed by one invocation, from the entry of ``NAME_invoke`` to its return
             (the second invocation, so that nothing is set up on the way); None when not counted.
-        counter: what counted: ``"qemu-plugin"`` or ``"unicorn"``.
+        counter: what counted: ``QEMU_COUNTER`` or ``UNICORN_COUNTER``.
         stack_bytes_used: deepest use of the stack below the call of ``NAME_invoke``; None on
             real hardware, where it is not painted.
         arena_bytes_touched: end of the last byte of the arena that changed; None as above.
