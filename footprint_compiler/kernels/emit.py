@@ -54,7 +54,8 @@ def emit_kernel(func: Any, machine: Machine, constant_params: frozenset[int]) ->
         kernel = emitter(fused, machine, constant_params) if emitter else None
         if kernel is not None:
             return kernel
-    return Kernel(schedule_generic(func, machine), "generic", macs=0)
+    scheduled = schedule_generic(func, machine)
+    return Kernel(scheduled.func, "generic", in_place=scheduled.in_place)
 
 
 def _position(fused: Fused, buffer: Any) -> int:
@@ -68,6 +69,11 @@ def _in_place(fused: Fused) -> tuple[int, ...]:
         for buffer in fused.epilogue_reads()
         if prod(int(e) for e in buffer.shape) == size and buffer.dtype == fused.output.dtype
     )
+
+
+def _attrs(fused: Fused) -> dict[str, Any]:
+    """Pointers may be equal where the output may take over an input."""
+    return {"tirx.noalias": not _in_place(fused)}
 
 
 def _replace(fused: Fused, position: int, buffer: Any) -> list[Any]:
@@ -125,7 +131,7 @@ def _conv2d(fused: Fused, machine: Machine, constant_params: frozenset[int]) -> 
 
     body = emitter.emit(x, packed, store)
     return Kernel(
-        prim_func(_replace(fused, position, packed), body, {"tirx.noalias": True}),
+        prim_func(_replace(fused, position, packed), body, _attrs(fused)),
         "conv2d",
         {position: emitter.pack},
         _in_place(fused),
@@ -163,7 +169,7 @@ def _depthwise(fused: Fused, shape: ConvShape, machine: Machine, position: int) 
         x, packed, lambda n, h, column, c, value: fused.store([n, h, column, c], value)
     )
     return Kernel(
-        prim_func(_replace(fused, position, packed), body, {"tirx.noalias": True}),
+        prim_func(_replace(fused, position, packed), body, _attrs(fused)),
         "depthwise",
         {position: emitter.pack},
         _in_place(fused),
@@ -204,7 +210,7 @@ def _pool(fused: Fused, machine: Machine, constant_params: frozenset[int]) -> Ke
         x, None, lambda n, h, column, c, value: fused.store([n, h, column, c], value)
     )
     return Kernel(
-        prim_func(fused.params, body, {"tirx.noalias": True}), "pool", {}, _in_place(fused)
+        prim_func(fused.params, body, _attrs(fused)), "pool", {}, _in_place(fused)
     )
 
 
@@ -218,7 +224,7 @@ def _matmul(fused: Fused, machine: Machine, constant_params: frozenset[int]) -> 
     if len(b.shape) == 2 and position in constant_params and _only_operand(fused, b):
         return _dense(fused, machine, position)
     body, macs = emit_matmul(fused, a, b, machine)
-    func = prim_func(fused.params, body, {"tirx.noalias": True})
+    func = prim_func(fused.params, body, _attrs(fused))
     return Kernel(func, "matmul", {}, _in_place(fused), macs)
 
 
@@ -241,7 +247,7 @@ def _dense(fused: Fused, machine: Machine, position: int) -> Kernel:
     body = emitter.emit(flat_a, packed, store)
     body = tirx.SeqStmt([tirx.DeclBuffer(flat_a, data=a.data), body])
     return Kernel(
-        prim_func(_replace(fused, position, packed), body, {"tirx.noalias": True}),
+        prim_func(_replace(fused, position, packed), body, _attrs(fused)),
         "dense",
         {position: lambda weights: emitter.pack(weights.T[:, :, None, None])},
         _in_place(fused),

@@ -1,11 +1,16 @@
 """The schedule for everything without a generator of its own.
 
-Cheap producers are inlined, reductions are split from their initialisation and, where that makes
-the innermost access contiguous, reordered; the vectorizer of LLVM does the rest.
+Cheap producers are inlined. A reduction is split from its initialisation, its elementwise
+consumer moves into its outer loops so that no full accumulator exists, and where the innermost
+access is contiguous in a spatial axis, that axis goes inside the reduction. A function that is
+one elementwise block is written out as vectors with a scalar rest.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import tvm
@@ -14,29 +19,41 @@ from tvm import s_tir, tirx
 from tvm.s_tir.schedule import ScheduleError
 
 from footprint_compiler.kernels.machine import Machine
+from footprint_compiler.kernels.tir import index, loop, prim_func, seq, substitute, unravel
+
+CHEAP_CALLS = ("tirx.if_then_else", "tirx.fabs", "tirx.shift_left", "tirx.shift_right")
+"""Intrinsics that cost no more than an addition, so that computing them again is fine."""
 
 
-def schedule_generic(func: Any, machine: Machine) -> Any:
-    """A scheduled copy of ``func`` (structured TIR in, structured TIR out)."""
-    if not _is_structured(func):
-        return func
+@dataclass(frozen=True)
+class Scheduled:
+    """A scheduled function and the parameters whose storage its output may take over."""
+
+    func: Any
+    in_place: tuple[int, ...] = ()
+
+
+def schedule_generic(func: Any, machine: Machine) -> Scheduled:
+    """Schedule ``func`` (structured TIR; anything else is returned as it is)."""
+    if not isinstance(func.body, s_tir.SBlockRealize):
+        return Scheduled(func)
     schedule = s_tir.Schedule(tvm.IRModule({"main": func}))
     root = schedule.get_sblock("root")
     for block in list(schedule.get_child_blocks(root))[:-1]:
         if not _is_reduction(schedule, block) and _worth_inlining(schedule, block):
             _attempt(schedule.compute_inline, block)
-    for block in schedule.get_child_blocks(root):
+    blocks = list(schedule.get_child_blocks(root))
+    if len(blocks) == 1 and not _is_reduction(schedule, blocks[0]):
+        written = _elementwise(schedule.mod["main"], schedule.get(blocks[0]), machine)
+        if written is not None:
+            return written
+    for block in blocks:
         if _is_reduction(schedule, block):
-            _attempt(_split_reduction, schedule, block)
-    return schedule.mod["main"]
+            _attempt(_place_reduction, schedule, block)
+    return Scheduled(schedule.mod["main"])
 
 
-def _is_structured(func: Any) -> bool:
-    body = func.body
-    return isinstance(body, s_tir.SBlockRealize) if hasattr(s_tir, "SBlockRealize") else True
-
-
-def _attempt(action: Any, *args: Any) -> None:
+def _attempt(action: Callable[..., Any], *args: Any) -> None:
     try:
         action(*args)
     except ScheduleError:
@@ -44,7 +61,8 @@ def _attempt(action: Any, *args: Any) -> None:
 
 
 def _is_reduction(schedule: Any, block: Any) -> bool:
-    return any(int(var.iter_type) == tirx.IterVar.CommReduce for var in schedule.get(block).iter_vars)
+    kinds = (int(var.iter_type) for var in schedule.get(block).iter_vars)
+    return any(kind == tirx.IterVar.CommReduce for kind in kinds)
 
 
 def _worth_inlining(schedule: Any, block: Any) -> bool:
@@ -52,38 +70,116 @@ def _worth_inlining(schedule: Any, block: Any) -> bool:
     consumers = schedule.get_consumers(block)
     if len(consumers) <= 1 and not any(_is_reduction(schedule, c) for c in consumers):
         return True
-    calls = 0
+    costly = False
 
-    def count(_: Any) -> None:
-        nonlocal calls
-        calls += 1
+    def visit(call: Any) -> None:
+        nonlocal costly
+        costly = costly or not isinstance(call.op, tvm.ir.Op) or call.op.name not in CHEAP_CALLS
 
-    tvm_ffi.structural_walk(schedule.get(block).body, (tvm.ir.Call, count))
-    return calls == 0
+    tvm_ffi.structural_walk(schedule.get(block).body, (tvm.ir.Call, visit))
+    return not costly
 
 
-def _split_reduction(schedule: Any, block: Any) -> None:
+def _place_reduction(schedule: Any, block: Any) -> None:
     loops = schedule.get_loops(block)
     kinds = [int(var.iter_type) for var in schedule.get(block).iter_vars]
     if len(kinds) != len(loops):
         return
-    spatial = [l for l, kind in zip(loops, kinds, strict=True) if kind != tirx.IterVar.CommReduce]
-    reduce = [l for l, kind in zip(loops, kinds, strict=True) if kind == tirx.IterVar.CommReduce]
-    if spatial and _contiguous_in_last_spatial(schedule, block):
-        schedule.reorder(*spatial[:-1], *reduce, spatial[-1])
+    pairs = list(zip(loops, kinds, strict=True))
+    spatial = [at for at, kind in pairs if kind != tirx.IterVar.CommReduce]
+    reduce = [at for at, kind in pairs if kind == tirx.IterVar.CommReduce]
+    inside = bool(spatial) and _contiguous_in_last_spatial(schedule, block)
+    outer = spatial[:-1] if inside else spatial
+    if inside:
+        schedule.reorder(*outer, *reduce, spatial[-1])
+    consumers = schedule.get_consumers(block)
+    if outer and len(consumers) == 1 and not _is_reduction(schedule, consumers[0]):
+        _attempt(schedule.reverse_compute_at, consumers[0], outer[-1])
     schedule.decompose_reduction(block, reduce[0])
 
 
 def _contiguous_in_last_spatial(schedule: Any, block: Any) -> bool:
-    """Whether every read's last index moves with the last spatial variable and no reduced one."""
+    """Whether every read's last index is the last spatial variable."""
     stmt = schedule.get(block)
     spatial = [v.var for v in stmt.iter_vars if int(v.iter_type) != tirx.IterVar.CommReduce]
+    output = stmt.writes[0].source
     result = True
 
-    def visit(expr: Any) -> None:
+    def visit(load: Any) -> None:
         nonlocal result
-        if expr.indices and not expr.source.same_as(stmt.writes[0].source):
-            result = result and expr.indices[-1].same_as(spatial[-1])
+        if load.indices and not load.source.same_as(output):
+            result = result and load.indices[-1].same_as(spatial[-1])
 
     tvm_ffi.structural_walk(stmt.body, (tvm.ir.TensorLoad, visit))
     return result
+
+
+def _elementwise(func: Any, block: Any, machine: Machine) -> Scheduled | None:
+    """One block that stores element after element: vectors over the flat index, then the rest."""
+    store = block.body
+    variables = [iter_var.var for iter_var in block.iter_vars]
+    shape = [int(iter_var.dom.extent) for iter_var in block.iter_vars]
+    if not isinstance(store, tirx.BufferStore) or not _identity(store.indices, variables, shape):
+        return None
+    if shape != [int(extent) for extent in store.buffer.shape] or block.init is not None:
+        return None
+    loads = _loads(store.value)
+    exact = [load for load in loads if _identity(load.indices, variables, shape)]
+    flat = len(exact) == len(loads) and not _uses(store.value, variables, exact)
+    params = list(func.params)
+    in_place = tuple(
+        position
+        for position, param in enumerate(params[:-1])
+        if str(param.dtype) == str(store.buffer.dtype)
+        and [int(e) for e in param.shape] == shape
+        and any(load.source.same_as(param) for load in exact)
+        and all(load in exact for load in loads if load.source.same_as(param))
+    )
+    if not flat:
+        return Scheduled(func.with_attr("tirx.noalias", not in_place), in_place)
+    lanes = machine.lanes(str(store.buffer.dtype))
+    total = prod(shape)
+
+    def element(position: Any) -> Any:
+        coordinates = unravel(position, shape)
+        mapping = dict(zip(variables, coordinates, strict=True))
+        return tirx.BufferStore(store.buffer, substitute(store.value, mapping), coordinates)
+
+    def vector(block_index: Any) -> Any:
+        first = block_index * index(lanes)
+        body = lambda lane: element(first + lane)  # noqa: E731 - one expression, used once
+        return loop("lane", 0, lanes, body, tirx.ForKind.VECTORIZED)
+
+    vectors, rest = divmod(total, lanes) if lanes > 1 else (0, total)
+    parts = [loop("v", 0, vectors, vector)] if vectors else []
+    if rest:
+        parts.append(loop("i", total - rest, total, element))
+    return Scheduled(prim_func(params, seq(parts), {"tirx.noalias": not in_place}), in_place)
+
+
+def _identity(indices: Any, variables: list[Any], shape: list[int]) -> bool:
+    return len(indices) == len(variables) and all(
+        at.same_as(var) or (size == 1 and isinstance(at, tirx.IntImm) and int(at) == 0)
+        for at, var, size in zip(indices, variables, shape, strict=True)
+    )
+
+
+def _loads(value: Any) -> list[Any]:
+    found: list[Any] = []
+    tvm_ffi.structural_walk(value, (tvm.ir.TensorLoad, found.append))
+    return found
+
+
+def _uses(value: Any, variables: list[Any], loads: list[Any]) -> bool:
+    """Whether ``value`` needs a variable outside the indices of ``loads``."""
+    uses = 0
+
+    def count(var: Any) -> None:
+        nonlocal uses
+        uses += any(var.same_as(other) for other in variables)
+
+    tvm_ffi.structural_walk(value, (tvm.ir.Var, count))
+    inside = sum(
+        sum(1 for at in load.indices if any(at.same_as(v) for v in variables)) for load in loads
+    )
+    return uses != inside
