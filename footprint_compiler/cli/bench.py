@@ -63,6 +63,8 @@ def _alone(artifact: Artifact, sample: Sample, repeat: int) -> dict[str, Any]:
     from footprint_compiler import runners
 
     found = asdict(runners.bench(artifact, sample, repeats=repeat))
+    if found["instructions"] is not None:
+        return {key: found[key] for key in ("instructions", "counter")}
     return {key: value for key, value in found.items() if value is not None}
 
 
