@@ -69,20 +69,21 @@ class Driver:
         self.context.node_name = name
         try:
             results = self._convert(proto, name, domain, opset, inputs, scope)
+            values = [_checked(value, name) for value in results]
         except Refusal as refusal:
             self._refuse(name, _operator(proto), refusal.reason, refusal.remedy)
             scope.update(dict.fromkeys(filter(None, proto.output)))
             return
         except FpcError:
             raise
-        except Exception as error:  # a converter or TVM's shape inference met what it cannot be
-            reason = f"its inputs or attributes do not fit together ({_line(error)})"
+        except Exception as error:  # shapes or attributes that contradict the operator
+            reason = f"its inputs or attributes do not fit it ({error_line(error)})"
             self._refuse(name, _operator(proto), reason, "check the model with onnx.checker")
             scope.update(dict.fromkeys(filter(None, proto.output)))
             return
-        for output, value in zip(proto.output, results, strict=False):
+        for output, value in zip(proto.output, values, strict=False):
             if output:
-                scope[output] = _checked(value, name)
+                scope[output] = value
 
     def _convert(
         self,
@@ -168,8 +169,12 @@ def initializer_value(tensor: onnx.TensorProto) -> Value:
     try:
         return constant(onnx.numpy_helper.to_array(tensor))
     except Exception as error:
-        raise ModelFileError(f"initializer {tensor.name} is damaged: {_line(error)}") from error
+        raise ModelFileError(
+            f"initializer {tensor.name} is damaged: {error_line(error)}"
+        ) from error
 
 
-def _line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+def error_line(error: BaseException) -> str:
+    """The last line of an error's text: libraries put the cause there."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines or [type(error).__name__])[-1][:200]

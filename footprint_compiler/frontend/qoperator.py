@@ -21,10 +21,15 @@ MICROSOFT = "com.microsoft"
 
 @dataclass
 class _Rewrite:
-    """Nodes that replace one quantized node."""
+    """Nodes that replace one quantized node.
+
+    Attributes:
+        half: float16 tensors; as scales they are widened, so that only the result is rounded.
+    """
 
     node: onnx.NodeProto
     attrs: Mapping[str, Any]
+    half: frozenset[str] = frozenset()
     nodes: list[onnx.NodeProto] = field(default_factory=list)
 
     def input(self, index: int) -> str:
@@ -42,15 +47,20 @@ class _Rewrite:
 
     def real(self, first: int, axis: int | None = None) -> str:
         """Dequantize the tensor whose value, scale and zero point are inputs ``first...``."""
-        names = [self.input(first + i) for i in range(3)]
+        names = [self.input(first), self.scale(first + 1), self.input(first + 2)]
         return self.add("DequantizeLinear", names, **({} if axis is None else {"axis": axis}))
+
+    def scale(self, index: int) -> str:
+        """Input ``index`` as float32."""
+        name = self.input(index)
+        return self.add("Cast", [name], to=onnx.TensorProto.FLOAT) if name in self.half else name
 
     def constant(self, array: np.ndarray) -> str:
         return self.add("Constant", [], value=numpy_helper.from_array(array))
 
     def finish(self, real: str, scale: int) -> list[onnx.NodeProto]:
         """Quantize ``real`` with inputs ``scale`` and ``scale + 1``; it is the node's output."""
-        names = [real, self.input(scale), self.input(scale + 1)]
+        names = [real, self.scale(scale), self.input(scale + 1)]
         self.nodes.append(
             helper.make_node(
                 "QuantizeLinear",
@@ -179,8 +189,17 @@ def rewrite_quantized_operators(model: onnx.ModelProto) -> onnx.ModelProto:
         return model
     rewritten = onnx.ModelProto()
     rewritten.CopyFrom(model)
-    _rewrite_graph(rewritten.graph)
+    _rewrite_graph(rewritten.graph, _half(rewritten.graph))
     return rewritten
+
+
+def _half(graph: onnx.GraphProto) -> frozenset[str]:
+    kind = onnx.TensorProto.FLOAT16
+    infos = [*graph.input, *graph.value_info]
+    return frozenset(
+        [t.name for t in graph.initializer if t.data_type == kind]
+        + [i.name for i in infos if i.type.tensor_type.elem_type == kind]
+    )
 
 
 def _nodes(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
@@ -192,15 +211,15 @@ def _nodes(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
     return found
 
 
-def _rewrite_graph(graph: onnx.GraphProto) -> None:
+def _rewrite_graph(graph: onnx.GraphProto, half: frozenset[str]) -> None:
     nodes: list[onnx.NodeProto] = []
     for node in graph.node:
         for attribute in node.attribute:
             if attribute.HasField("g"):
-                _rewrite_graph(attribute.g)
+                _rewrite_graph(attribute.g, half)
         rule = REWRITES.get((node.domain, node.op_type))
         attrs = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-        made = rule(_Rewrite(node, attrs)) if rule and node.output else None
+        made = rule(_Rewrite(node, attrs, half)) if rule and node.output else None
         nodes.extend([node] if made is None else made)
     del graph.node[:]
     graph.node.extend(nodes)

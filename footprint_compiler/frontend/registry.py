@@ -10,17 +10,21 @@ from footprint_compiler.frontend.context import Convert, Table
 from footprint_compiler.frontend.converters import (
     activation,
     convolution,
+    einsum,
     elementwise,
     indexing,
     integer,
     linear,
     normalization,
+    patches,
     pooling,
     quantization,
     recurrent,
     reduction,
     resize,
+    sampling,
     shape,
+    signal,
     slicing,
 )
 from footprint_compiler.frontend.expand import NO_CONVERTER, REPLACE, has_definition
@@ -41,6 +45,10 @@ _TABLES: tuple[Table, ...] = (
     resize.CONVERTERS,
     recurrent.CONVERTERS,
     quantization.CONVERTERS,
+    einsum.CONVERTERS,
+    sampling.CONVERTERS,
+    patches.CONVERTERS,
+    signal.CONVERTERS,
 )
 
 CONVERTERS: dict[tuple[str, str], Convert] = {

@@ -7,9 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import onnx
 from tvm import relax
 
-from footprint_compiler.frontend.context import Context, Convert, Node
+from footprint_compiler.frontend.context import Context, Convert, Node, Refusal
 from footprint_compiler.frontend.value import Value, constant
 
 op = relax.op
@@ -62,6 +63,14 @@ def scalar(value: Any, dtype: str) -> Value:
     return constant(np.asarray(value, dtype=dtype))
 
 
+def element_type(kind: int) -> str:
+    """NumPy name of an ONNX element type."""
+    try:
+        return str(np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind)))
+    except (KeyError, TypeError) as error:
+        raise Refusal(f"element type {kind} is not supported", "use a supported type") from error
+
+
 def _narrow(ctx: Context, x: Value) -> Value:
     return cast(ctx, x, "float16") if x.dtype == "float32" else x
 
@@ -71,17 +80,14 @@ def widened(convert: Convert) -> Convert:
 
     def wrapper(ctx: Context, node: Node) -> Value | tuple[Value | None, ...]:
         if not any(v is not None and v.dtype == "float16" for v in node.inputs):
-            unchanged: Value | tuple[Value | None, ...] = convert(ctx, node)
-            return unchanged
+            return convert(ctx, node)
         inputs = tuple(
             cast(ctx, v, "float32") if v is not None and v.dtype == "float16" else v
             for v in node.inputs
         )
         result = convert(ctx, replace(node, inputs=inputs))
-        values = result if isinstance(result, tuple) else (result,)
-        narrow = tuple(
-            cast(ctx, v, "float16") if v is not None and v.dtype == "float32" else v for v in values
-        )
-        return narrow if isinstance(result, tuple) else narrow[0]
+        if isinstance(result, Value):
+            return _narrow(ctx, result)
+        return tuple(v if v is None else _narrow(ctx, v) for v in result)
 
     return wrapper

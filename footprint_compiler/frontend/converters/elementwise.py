@@ -11,11 +11,10 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import onnx
 from tvm import relax, te, tirx, topi
 
 from footprint_compiler.frontend.context import Context, Node, Refusal, Table
-from footprint_compiler.frontend.converters.basic import cast, scalar, widened
+from footprint_compiler.frontend.converters.basic import cast, element_type, scalar, widened
 from footprint_compiler.frontend.value import Value
 
 op = relax.op
@@ -48,14 +47,6 @@ def _cast(ctx: Context, node: Node) -> Value:
 
 def _cast_like(ctx: Context, node: Node) -> Value:
     return cast(ctx, node.input(0), node.input(1).dtype)
-
-
-def element_type(kind: int) -> str:
-    """NumPy name of an ONNX element type."""
-    try:
-        return str(np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind)))
-    except (KeyError, TypeError) as error:
-        raise Refusal(f"element type {kind} is not supported", "use a supported type") from error
 
 
 def _identity(ctx: Context, node: Node) -> Value:

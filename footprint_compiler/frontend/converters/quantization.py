@@ -7,22 +7,21 @@ all of it), so both stay Relax operators: an integer lowering can find them.
 from __future__ import annotations
 
 import numpy as np
-import onnx
 from tvm import relax
 
 from footprint_compiler.frontend.context import Context, Node, Refusal, Table, normalize_axis
+from footprint_compiler.frontend.converters.basic import cast, element_type
 from footprint_compiler.frontend.value import Value, constant
 
 op = relax.op
 _QUANTIZED = ("int8", "uint8", "int16", "uint16")
 
 
-def _parameters(node: Node, x: Value, dtype: str) -> tuple[Value, Value, int]:
+def _parameters(ctx: Context, node: Node, x: Value, dtype: str) -> tuple[Value, Value, int]:
     scale, zero = node.input(1), node.optional(2)
     if node.attrs.get("block_size", 0):
         raise Refusal("blocked quantization is not supported", "quantize per tensor or per axis")
-    if scale.dtype != "float32":
-        raise Refusal(f"a scale of {scale.dtype} is not supported", "use a float32 scale")
+    scale = cast(ctx, scale, "float32")
     if zero is None:
         zero = constant(np.zeros(scale.shape, dtype))
     if scale.size == 1:
@@ -44,12 +43,13 @@ def _quantize(ctx: Context, node: Node) -> Value:
     if zero is not None:
         dtype = zero.dtype
     elif kind:
-        dtype = str(onnx.helper.tensor_dtype_to_np_dtype(kind))
+        dtype = element_type(kind)
     if dtype not in _QUANTIZED:
         raise Refusal(f"quantizing to {dtype} is not supported", "use int8, uint8 or 16 bits")
-    if x.dtype != "float32":
+    if x.dtype not in ("float16", "float32", "int32"):
         raise Refusal(f"quantizing {x.dtype} is not supported", "quantize float32")
-    scale, zero, axis = _parameters(node, x, dtype)
+    x = cast(ctx, x, "float32")
+    scale, zero, axis = _parameters(ctx, node, x, dtype)
     return ctx.op(op.quantize, x, scale, zero, axis=axis, out_dtype=dtype)
 
 
@@ -59,8 +59,13 @@ def _dequantize(ctx: Context, node: Node) -> Value:
         raise Refusal(
             f"dequantizing {x.dtype} is not supported", "use int8, uint8, 16 bits or int32"
         )
-    scale, zero, axis = _parameters(node, x, x.dtype)
-    return ctx.op(op.dequantize, x, scale, zero, axis=axis, out_dtype="float32")
+    scale, zero, axis = _parameters(ctx, node, x, x.dtype)
+    kind = int(node.attrs.get("output_dtype", 0))
+    dtype = element_type(kind) if kind else node.input(1).dtype
+    if dtype not in ("float16", "float32"):
+        raise Refusal(f"dequantizing to {dtype} is not supported", "use float32")
+    real = ctx.op(op.dequantize, x, scale, zero, axis=axis, out_dtype="float32")
+    return cast(ctx, real, dtype)
 
 
 CONVERTERS: Table = {"QuantizeLinear": _quantize, "DequantizeLinear": _dequantize}

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from tvm import te, tirx
+from tvm import relax, te, tirx
 
 from footprint_compiler.frontend.context import Context, Node, Refusal, Table, normalize_axis
-from footprint_compiler.frontend.converters.basic import cast
+from footprint_compiler.frontend.converters.basic import cast, scalar
 from footprint_compiler.frontend.value import Value, constant
 
 
@@ -39,19 +39,19 @@ def _resize(ctx: Context, node: Node) -> Value:
         else str(node.attrs.get("coordinate_transformation_mode", "half_pixel"))
     )
     nearest = "floor" if legacy else str(node.attrs.get("nearest_mode", "round_prefer_floor"))
+    if transform == "align_corners" and any(
+        abs(a.size * a.scale - a.output) > 1e-4 * a.output for a in axes.values()
+    ):
+        raise Refusal(
+            "align_corners with a scale that gives no whole size has two readings",
+            "give sizes instead of scales",
+        )
     if mode == "nearest":
         tables = {
             i: _nearest([_source(o, a, transform) for o in range(a.output)], a.size, nearest)
             for i, a in axes.items()
         }
-        outside = {
-            i: [not 0 <= _source(o, a, transform) <= a.size - 1 for o in range(a.output)]
-            for i, a in axes.items()
-            if transform == "tf_crop_and_resize"
-        }
-        if any(any(o) for o in outside.values()):
-            raise Refusal("nearest with a region outside the input", "use a region inside it")
-        return _pick(ctx, x, tables, axes)
+        return _extrapolate(ctx, node, _pick(ctx, x, tables, axes), axes, transform)
     if mode not in ("linear", "bilinear", "cubic"):
         raise Refusal(f"mode {mode} is unknown", "use nearest, linear or cubic")
     if not x.is_float:
@@ -59,16 +59,22 @@ def _resize(ctx: Context, node: Node) -> Value:
     narrow, wide = x.dtype, cast(ctx, x, "float32" if x.dtype == "float16" else x.dtype)
     for i, axis in axes.items():
         wide = _weigh(ctx, wide, i, *_taps(node, axis, mode == "cubic", transform))
-    if transform == "tf_crop_and_resize":
-        _refuse_outside(axes, transform)
-    return cast(ctx, wide, narrow)
+    return _extrapolate(ctx, node, cast(ctx, wide, narrow), axes, transform)
 
 
-def _refuse_outside(axes: dict[int, _Axis], transform: str) -> None:
-    for axis in axes.values():
-        ends = [_source(o, axis, transform) for o in (0, axis.output - 1)]
-        if min(ends) < 0 or max(ends) > axis.size - 1:
-            raise Refusal("its region leaves the input", "use a region inside the input")
+def _extrapolate(
+    ctx: Context, node: Node, y: Value, axes: dict[int, _Axis], transform: str
+) -> Value:
+    """Replace what lies outside the input by a value (tf_crop_and_resize only)."""
+    if transform != "tf_crop_and_resize":
+        return y
+    value = scalar(float(node.attrs.get("extrapolation_value", 0.0)), y.dtype)
+    for i, axis in axes.items():
+        inside = [0 <= _source(o, axis, transform) <= axis.size - 1 for o in range(axis.output)]
+        if not all(inside):
+            mask = np.reshape(inside, [-1 if n == i else 1 for n in range(y.rank)])
+            y = ctx.op(relax.op.where, constant(mask), y, value)
+    return y
 
 
 def _axes(node: Node, x: Value, legacy: bool) -> dict[int, _Axis]:
