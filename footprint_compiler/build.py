@@ -72,9 +72,7 @@ def build_graph(
     """Everything after the import."""
     compiled = compile_graph(graph, target, options, reporter)
     reporter.phase("plan the memory")
-    plan = plan_memory(
-        compiled.program, _tensor_alignment(target), pool=target.arena_pool.name
-    )
+    plan = plan_memory(compiled.program, _tensor_alignment(target), pool=target.arena_pool.name)
     reporter.phase("emit the library")
     return emit_artifact(
         compiled.program,
@@ -105,9 +103,7 @@ def compile_graph(
         lowered[symbol] = lower_kernel(kernel.func, symbol, llvm)
         reporter.progress(done + 1, len(kernels))
     reporter.phase("compile kernels")
-    calls = tuple(
-        replace(call, scratch=lowered[call.kernel].scratch) for call in program.calls
-    )
+    calls = tuple(replace(call, scratch=lowered[call.kernel].scratch) for call in program.calls)
     layers = tuple({"family": kernels[call.kernel].family} for call in calls)
     total = int(graph.metadata.get("macs_total", 0))
     program = replace(program, calls=calls, model_macs=total)

@@ -20,6 +20,7 @@ from footprint_compiler.passes.keep_views import VIEW_OPS, slice_offset, split_o
 from footprint_compiler.program import KernelCall, Program, View
 from footprint_compiler.tensor import DTYPE_BYTES, TensorSpec
 
+
 @dataclass
 class _State:
     """What has been extracted so far; lives only inside ``extract_program``."""

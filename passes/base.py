@@ -75,16 +75,18 @@ def run_passes(module: Any, passes: Sequence[Pass], ctx: PassContext) -> Any:
             raise
         except Exception as error:
             line = str(error).strip().splitlines()[-1] if str(error).strip() else repr(error)
-            raise CodegenError(f"pass {item.name} failed after [{', '.join(applied)}]: {line}") from error
+            raise CodegenError(
+                f"pass {item.name} failed after [{', '.join(applied)}]: {line}"
+            ) from error
         seconds = time.perf_counter() - start
         applied.append(item.name)
         if not relax.analysis.check_well_formed(after_module):
-            raise CodegenError(f"IR is not well formed after pass {item.name}; passes so far: {applied}")
+            raise CodegenError(
+                f"IR is not well formed after pass {item.name}; passes so far: {applied}"
+            )
         changed = not tvm_ffi.structural_equal(module, after_module)
         ops, constant_bytes = _count(after_module)
-        ctx.reporter.pass_done(
-            PassRecord(item.name, seconds, before, ops, constant_bytes, changed)
-        )
+        ctx.reporter.pass_done(PassRecord(item.name, seconds, before, ops, constant_bytes, changed))
         before = ops
         if ctx.dump_ir is not None and changed:
             ctx.dump_ir.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
 """Channels last for everything spatial, and no transpose that a neighbour can absorb.
 
-Every value is carried as (expression, permutation): logical = permute_dims(expression, permutation).
+Every value is carried as (expression, permutation): logical = permute_dims(expr, permutation).
 Convolutions and pools produce channels-last expressions; elementwise operators, reductions,
 concatenations, slices, pads and softmax work on the expression as it lies, with their axes mapped;
 a transpose of the model only composes permutations. A permutation is carried out only where an
@@ -22,7 +22,14 @@ from tvm import relax
 
 from footprint_compiler.passes.base import PassContext
 from footprint_compiler.passes.layout_rules import RULES
-from footprint_compiler.passes.rebuild import Rebuilder, constant_array, is_constant, op_name, shape_of
+from footprint_compiler.passes.rebuild import (
+    Rebuilder,
+    constant_array,
+    is_constant,
+    op_name,
+    shape_of,
+    tensor_constant,
+)
 
 Permutation = tuple[int, ...]
 
@@ -112,7 +119,7 @@ class Layouter:
             moving = [axis for axis in axes if shape[axis] != 1]
             if is_constant(expr):
                 array = np.ascontiguousarray(constant_array(expr).transpose(axes))
-                self._done[key] = relax.const(array)
+                self._done[key] = tensor_constant(array)
             elif moving == sorted(moving):
                 target = tuple(shape[axis] for axis in axes)
                 self._done[key] = self.emit(relax.op.reshape(expr, target))
@@ -125,7 +132,7 @@ class Layouter:
         if tuple(shape) == shape_of(expr):
             return expr
         if is_constant(expr):
-            return relax.const(constant_array(expr).reshape(tuple(shape)))
+            return tensor_constant(constant_array(expr).reshape(tuple(shape)))
         return self.emit(relax.op.reshape(expr, tuple(shape)))
 
     def _plain(self, expr: Any) -> Any:
@@ -141,7 +148,9 @@ class Layouter:
             held = self.values.get(expr.tuple_value)
             if isinstance(held, tuple):
                 return held[expr.index]
-            return self._plain(self.emit(relax.TupleGetItem(self.logical(expr.tuple_value), expr.index)))
+            return self._plain(
+                self.emit(relax.TupleGetItem(self.logical(expr.tuple_value), expr.index))
+            )
         if isinstance(expr, relax.Tuple):
             return tuple(self.held(item) for item in expr.fields)
         if isinstance(expr, tvm.ir.Var):

@@ -18,7 +18,14 @@ import tvm
 from tvm import relax
 
 from footprint_compiler.passes.base import PassContext
-from footprint_compiler.passes.rebuild import Rebuilder, constant_array, is_constant, op_name, shape_of
+from footprint_compiler.passes.rebuild import (
+    Rebuilder,
+    constant_array,
+    is_constant,
+    op_name,
+    shape_of,
+    tensor_constant,
+)
 
 _LINEAR = {"relax.nn.conv2d": 1, "relax.nn.conv1d": 1}
 """Linear operator -> channel axis of its result."""
@@ -141,7 +148,7 @@ class _Folding:
         return _Chain(chain.base, chain.linear, scale, shift, chain.axis)
 
     def _batch_norm(self, var: Any, expr: Any) -> Any:
-        """A tuple whose first item is a chain, for a batch normalization with constant statistics."""
+        """A tuple with the folded value, for a batch normalization with constant statistics."""
         if op_name(expr) != "relax.nn.batch_norm":
             return None
         x, *statistics = expr.args
@@ -154,7 +161,9 @@ class _Folding:
         axis = int(attrs.axis)
         held = self.values.get(x)
         if isinstance(held, _Chain) and held.axis == axis:
-            chain = _Chain(held.base, held.linear, held.scale * scale, held.shift * scale + shift, axis)
+            chain = _Chain(
+                held.base, held.linear, held.scale * scale, held.shift * scale + shift, axis
+            )
         else:
             chain = _Chain(self._force(x), None, scale, shift, axis)
         return (self._emit(chain),)
@@ -169,7 +178,7 @@ class _Folding:
                 array = constant_array(weights).astype("float64")
                 shape = [1] * array.ndim
                 shape[-1 if op_name(call) == "relax.matmul" else 0] = -1
-                weights = relax.const((array * chain.scale.reshape(shape)).astype(dtype))
+                weights = tensor_constant((array * chain.scale.reshape(shape)).astype(dtype))
             value = emit(
                 relax.Call(call.op, [self._force(call.args[0]), weights], call.attrs, call.ty_args)
             )
@@ -186,7 +195,7 @@ class _Folding:
         rank = len(shape_of(chain.linear if chain.linear is not None else chain.base))
         shape = [1] * rank
         shape[chain.axis] = -1
-        return relax.const(values.reshape(shape).astype(dtype))
+        return tensor_constant(values.reshape(shape).astype(dtype))
 
 
 def _count_uses(main: Any) -> dict[Any, int]:

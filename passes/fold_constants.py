@@ -23,6 +23,7 @@ from footprint_compiler.passes.rebuild import (
     is_constant,
     op_name,
     shape_of,
+    tensor_constant,
 )
 
 
@@ -54,7 +55,7 @@ class FoldConstants:
             if rule is None or not tensors or not all(is_constant(arg) for arg in tensors):
                 return rebuilder.builder.emit(call)
             arrays = [constant_array(arg) for arg in tensors]
-            return relax.const(np.ascontiguousarray(rule(expr, arrays)))
+            return tensor_constant(rule(expr, arrays))
 
         return rebuilder.run(visit, new, lambda var: var)
 

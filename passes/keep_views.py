@@ -68,9 +68,7 @@ def slice_offset(call: Any) -> int | None:
         if partial and kept != 1:
             return None
         partial = partial or kept != extent
-    return sum(
-        start * prod(source[axis + 1 :]) for axis, start in enumerate(starts)
-    )
+    return sum(start * prod(source[axis + 1 :]) for axis, start in enumerate(starts))
 
 
 def split_offsets(call: Any) -> list[int]:

@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tvm import relax
 
-from footprint_compiler.passes.rebuild import constant_array, integers, is_constant, op_name, shape_of
+from footprint_compiler.passes.rebuild import (
+    constant_array,
+    integers,
+    is_constant,
+    op_name,
+    shape_of,
+    tensor_constant,
+)
 
 if TYPE_CHECKING:
     from footprint_compiler.passes.choose_layout import Laid, Layouter
@@ -194,7 +201,11 @@ def split(layouter: Layouter, call: Any, var: Any) -> Any:
         return None
     axis = int(call.attrs.axis) % len(value.perm)
     sections = call.attrs.indices_or_sections
-    where = int(sections) if isinstance(sections, int) or hasattr(sections, "value") else integers(sections)
+    where = (
+        int(sections)
+        if isinstance(sections, int) or hasattr(sections, "value")
+        else integers(sections)
+    )
     parts = layouter.emit(relax.op.split(value.expr, where, value.perm[axis]))
     return tuple(
         _laid(layouter.emit(relax.TupleGetItem(parts, i)), value.perm)
@@ -209,7 +220,9 @@ def strided_slice(layouter: Layouter, call: Any, var: Any) -> Any:
         return None
     axes = [value.perm[axis % len(value.perm)] for axis in integers(call.args[1].fields)]
     rest = [tuple(integers(argument.fields)) for argument in call.args[2:]]
-    new = relax.op.strided_slice(value.expr, axes, *rest, assume_inbound=bool(call.attrs.assume_inbound))
+    new = relax.op.strided_slice(
+        value.expr, axes, *rest, assume_inbound=bool(call.attrs.assume_inbound)
+    )
     return _laid(layouter.emit(new), value.perm)
 
 
@@ -298,21 +311,28 @@ def matmul(layouter: Layouter, call: Any, var: Any) -> Any:
     rows = layouter.row_order.get(call)
     if rows is None:
         return None
-    weights = relax.const(np.ascontiguousarray(constant_array(call.args[1])[rows]))
+    weights = tensor_constant(constant_array(call.args[1])[rows])
     data = layouter.laid_out(layouter.held(call.args[0]), None)
     return _laid(layouter.emit(_same_op(call, [data, weights])), tuple(range(len(shape_of(call)))))
 
 
+# fmt: off
 _UNARY = (
-    "abs acos acosh asin asinh atan atanh bitwise_not ceil clip cos cosh erf exp floor isfinite isinf "
-    "isnan log logical_not negative round rsqrt sigmoid sign sin sinh sqrt square tan tanh trunc astype "
-    "nn.relu nn.leakyrelu nn.gelu nn.gelu_tanh nn.silu nn.softplus nn.selu"
-).split()
+    "abs", "acos", "acosh", "asin", "asinh", "atan", "atanh", "bitwise_not", "ceil", "clip",
+    "cos", "cosh", "erf", "exp", "floor", "isfinite", "isinf", "isnan", "log", "logical_not",
+    "negative", "round", "rsqrt", "sigmoid", "sign", "sin", "sinh", "sqrt", "square", "tan",
+    "tanh", "trunc", "astype", "nn.relu", "nn.leakyrelu", "nn.gelu", "nn.gelu_tanh", "nn.silu",
+    "nn.softplus", "nn.selu",
+)
+# fmt: on
+# fmt: off
 _BINARY = (
-    "add subtract multiply divide power maximum minimum floor_divide floor_mod mod equal not_equal less "
-    "less_equal greater greater_equal logical_and logical_or logical_xor bitwise_and bitwise_or "
-    "bitwise_xor where"
-).split()
+    "add", "subtract", "multiply", "divide", "power", "maximum", "minimum", "floor_divide",
+    "floor_mod", "mod", "equal", "not_equal", "less", "less_equal", "greater", "greater_equal",
+    "logical_and", "logical_or", "logical_xor", "bitwise_and", "bitwise_or", "bitwise_xor",
+    "where",
+)
+# fmt: on
 
 RULES: dict[str, Rule] = {
     **{f"relax.{name}": elementwise for name in (*_UNARY, *_BINARY)},

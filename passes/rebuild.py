@@ -24,7 +24,10 @@ class Rebuilder:
         self.values: dict[Any, Any] = {}
 
     def run(
-        self, visit: Callable[[Any, Any], Any], result: Callable[[Any], Any], param: Callable[[Any], Any]
+        self,
+        visit: Callable[[Any, Any], Any],
+        result: Callable[[Any], Any],
+        param: Callable[[Any], Any],
     ) -> Any:
         """The rebuilt module.
 
@@ -60,6 +63,11 @@ def constant_array(expr: Any) -> np.ndarray:
     """The NumPy array of a Relax constant."""
     array: np.ndarray = expr.value.numpy()
     return array
+
+
+def tensor_constant(array: np.ndarray) -> Any:
+    """A Relax constant of the array's own dtype and shape (``relax.const`` narrows 64-bit ones)."""
+    return relax.const(np.asarray(array, order="C"), str(array.dtype))
 
 
 def op_name(expr: Any) -> str:

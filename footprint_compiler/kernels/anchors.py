@@ -35,7 +35,7 @@ def conv2d_nhwc(
     x: Any, w: Any, stride: list[int], padding: list[int], dilation: list[int], groups: int
 ) -> Any:
     """x (N, H, W, C), w (O, C/groups, KH, KW) -> (N, OH, OW, O)."""
-    batch, height, width, channels = _ints(x.shape)
+    batch, height, width, _ = _ints(x.shape)
     out_channels, group_in, kernel_height, kernel_width = _ints(w.shape)
     top, left, bottom, right = padding
     out_height = (height + top + bottom - (kernel_height - 1) * dilation[0] - 1) // stride[0] + 1
@@ -69,7 +69,7 @@ def conv2d_nhwc(
 
 
 def matmul(a: Any, b: Any) -> Any:
-    """a (..., M, K) x b (..., K, N) with broadcast batch axes; one-dimensional operands as in NumPy."""
+    """a (..., M, K) x b (..., K, N), batch axes broadcast; vectors as in NumPy."""
     a_shape, b_shape = _ints(a.shape), _ints(b.shape)
     a_vector, b_vector = len(a_shape) == 1, len(b_shape) == 1
     a_batch = [] if a_vector else a_shape[:-2]
@@ -99,7 +99,12 @@ def matmul(a: Any, b: Any) -> Any:
 
 
 def max_pool2d_nhwc(
-    x: Any, kernel: list[int], stride: list[int], padding: list[int], dilation: list[int], out: list[int]
+    x: Any,
+    kernel: list[int],
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    out: list[int],
 ) -> Any:
     """x (N, H, W, C) -> (N, OH, OW, C); padding never wins."""
     _, height, width, _ = _ints(x.shape)
@@ -113,7 +118,13 @@ def max_pool2d_nhwc(
         value = tirx.if_then_else(inside, x[n, row, column, c], tirx.min_value(x.dtype))
         return te.max(value, axis=[i, j])
 
-    attrs = {TAG: "max_pool2d", "kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation}
+    attrs = {
+        TAG: "max_pool2d",
+        "kernel": kernel,
+        "stride": stride,
+        "padding": padding,
+        "dilation": dilation,
+    }
     return te.compute(tuple(out), element, name="max_pool2d", attrs=attrs)
 
 
@@ -132,12 +143,23 @@ def sum_pool2d_nhwc(
         value = tirx.if_then_else(inside, x[n, row, column, c], tirx.const(0, x.dtype))
         return te.sum(value, axis=[i, j])
 
-    attrs = {TAG: "sum_pool2d", "kernel": kernel, "stride": stride, "padding": padding, "dilation": [1, 1]}
+    attrs = {
+        TAG: "sum_pool2d",
+        "kernel": kernel,
+        "stride": stride,
+        "padding": padding,
+        "dilation": [1, 1],
+    }
     return te.compute(tuple(out), element, name="sum_pool2d", attrs=attrs)
 
 
 def avg_pool2d_nhwc(
-    x: Any, kernel: list[int], stride: list[int], padding: list[int], out: list[int], include_pad: bool
+    x: Any,
+    kernel: list[int],
+    stride: list[int],
+    padding: list[int],
+    out: list[int],
+    include_pad: bool,
 ) -> Any:
     """x (N, H, W, C) -> (N, OH, OW, C); the divisor counts padding only when asked."""
     _, height, width, _ = _ints(x.shape)

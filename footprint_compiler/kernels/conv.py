@@ -50,9 +50,7 @@ class ConvShape:
         if not pointwise or self.groups != 1:
             return self
         pixels = self.batch * self.out_height * self.out_width
-        return ConvShape(
-            1, 1, pixels, self.in_channels, 1, pixels, self.out_channels, (1, 1)
-        )
+        return ConvShape(1, 1, pixels, self.in_channels, 1, pixels, self.out_channels, (1, 1))
 
 
 Store = Callable[[Any, Any, Any, Any, Any], Any]
@@ -79,9 +77,7 @@ class ConvEmitter:
         self.group_out = shape.out_channels // shape.groups
         self.group_in = shape.in_channels // shape.groups
         self.width = min(self.width, _power_of_two(self.group_out))
-        self.pixels, self.vectors = choose_tile(
-            machine, acc_dtype, shape.out_width, self.group_out
-        )
+        self.pixels, self.vectors = choose_tile(machine, acc_dtype, shape.out_width, self.group_out)
         self.taps = shape.kernel[0] * shape.kernel[1] * self.group_in
 
     @property
@@ -129,7 +125,9 @@ class ConvEmitter:
     def _group(self, n: Any, g: Any, x: Any, packed: Any, store: Store) -> Any:
         blocks = self._blocks()
         group_base = g * index(self.packed_elements // self.shape.groups)
-        full = [b for b in blocks if b[1] == self.vectors and b[0] + b[1] * self.width <= self.group_out]
+        full = [
+            b for b in blocks if b[1] == self.vectors and b[0] + b[1] * self.width <= self.group_out
+        ]
         rest = [b for b in blocks if b not in full]
         span = self.vectors * self.width
         statements = []
@@ -169,7 +167,15 @@ class ConvEmitter:
         return loop("h", 0, shape.out_height, row)
 
     def _segment(
-        self, n: Any, g: Any, h: Any, block: ChannelBlock, segment: Segment, x: Any, packed: Any, store: Store
+        self,
+        n: Any,
+        g: Any,
+        h: Any,
+        block: ChannelBlock,
+        segment: Segment,
+        x: Any,
+        packed: Any,
+        store: Store,
     ) -> Any:
         def tile(t: Any) -> Any:
             first = t * index(segment.pixels) + index(segment.begin)
@@ -178,32 +184,46 @@ class ConvEmitter:
         return loop("wb", 0, segment.count, tile)
 
     def _tile(
-        self, n: Any, g: Any, h: Any, first: Any, block: ChannelBlock, segment: Segment, x: Any, packed: Any, store: Store
+        self,
+        n: Any,
+        g: Any,
+        h: Any,
+        first: Any,
+        block: ChannelBlock,
+        segment: Segment,
+        x: Any,
+        packed: Any,
+        store: Store,
     ) -> Any:
         shape = self.shape
-        kernel_height, kernel_width = shape.kernel
+        kernel_width = shape.kernel[1]
         channels = self.group_in
         padded = len(block.lanes) * self.width
         channel_base = g * index(channels)
 
         def reduce(steps: Callable[[Sequence[Reduction]], Any]) -> Any:
             def kernel_row(i: Any) -> Any:
-                in_row = h * index(shape.stride[0]) + i * index(shape.dilation[0]) - index(shape.padding[0])
+                in_row = (
+                    h * index(shape.stride[0])
+                    + i * index(shape.dilation[0])
+                    - index(shape.padding[0])
+                )
                 row_weights = block.packed_offset + i * index(kernel_width * channels * padded)
                 reductions = []
                 for taps, j, pixels in segment.taps(shape):
 
                     def x_at(pixel: int, k: Any, j: int = j) -> Any:
-                        column = (
-                            first * index(shape.stride[1])
-                            + index(pixel * shape.stride[1] + j * shape.dilation[1] - shape.padding[1])
+                        column = first * index(shape.stride[1]) + index(
+                            pixel * shape.stride[1] + j * shape.dilation[1] - shape.padding[1]
                         )
                         value = tirx.BufferLoad(x, [n, in_row, column, channel_base + k])
                         return cast(value, self.dtype, self.acc_dtype)
 
                     def w_at(vector: int, lanes: int, k: Any, j: int = j) -> Any:
                         where = row_weights + (k + index(j * channels)) * index(padded)
-                        value = tirx.BufferLoad(packed, [ramp(where + index(vector * self.width), lanes)])
+                        value = tirx.BufferLoad(
+                            packed, [ramp(where + index(vector * self.width), lanes)]
+                        )
                         return cast(value, self.dtype, self.acc_dtype, lanes)
 
                     reductions.append(Reduction(0, taps * channels, pixels, x_at, w_at))
@@ -214,7 +234,9 @@ class ConvEmitter:
 
         return Tile(segment.pixels, block.lanes, self.acc_dtype).emit(
             reduce,
-            lambda pixel, offset, value: store(n, h, first + index(pixel), block.begin + offset, value),
+            lambda pixel, offset, value: store(
+                n, h, first + index(pixel), block.begin + offset, value
+            ),
         )
 
 
@@ -263,7 +285,9 @@ class Segment:
         for j in range(kernel_width):
             column = j * shape.dilation[1] - shape.padding[1]
             inside = tuple(
-                p for p in every if 0 <= (self.begin + p) * shape.stride[1] + column < shape.in_width
+                p
+                for p in every
+                if 0 <= (self.begin + p) * shape.stride[1] + column < shape.in_width
             )
             if inside:
                 found.append((1, j, inside))

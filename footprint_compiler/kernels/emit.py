@@ -203,15 +203,15 @@ def _pool(fused: Fused, machine: Machine, constant_params: frozenset[int]) -> Ke
         machine,
         dtype,
         tirx.min_value(dtype) if largest else tirx.const(0, dtype),
-        (lambda acc, value, _: tirx.max(acc, value)) if largest else (lambda acc, value, _: acc + value),
+        (lambda acc, value, _: tirx.max(acc, value))
+        if largest
+        else (lambda acc, value, _: acc + value),
         weighted=False,
     )
     body = emitter.emit(
         x, None, lambda n, h, column, c, value: fused.store([n, h, column, c], value)
     )
-    return Kernel(
-        prim_func(fused.params, body, _attrs(fused)), "pool", {}, _in_place(fused)
-    )
+    return Kernel(prim_func(fused.params, body, _attrs(fused)), "pool", {}, _in_place(fused))
 
 
 def _matmul(fused: Fused, machine: Machine, constant_params: frozenset[int]) -> Kernel | None:
@@ -237,9 +237,7 @@ def _dense(fused: Fused, machine: Machine, position: int) -> Kernel:
     shape = ConvShape(1, 1, rows, depth, 1, rows, columns, (1, 1))
     emitter = ConvEmitter(shape, machine, str(a.dtype), fused.accumulator)
     packed = _flat("packed", emitter.packed_elements, str(b.dtype))
-    flat_a = tirx.decl_buffer(
-        (index(1), index(1), index(rows), index(depth)), a.dtype, name="rows"
-    )
+    flat_a = tirx.decl_buffer((index(1), index(1), index(rows), index(depth)), a.dtype, name="rows")
 
     def store(_n: Any, _h: Any, row: Any, channel: Any, value: Any) -> Any:
         return fused.store([*unravel(row, lead), channel], value)

@@ -93,7 +93,9 @@ def take_apart(func: Any) -> Fused | None:
     tagged = [b for b in blocks if TAG in schedule.get(b).annotations]
     if len(tagged) != 1:
         return None
-    position = next(i for i, b in enumerate(blocks) if schedule.get(b).same_as(schedule.get(tagged[0])))
+    position = next(
+        i for i, b in enumerate(blocks) if schedule.get(b).same_as(schedule.get(tagged[0]))
+    )
     if position != 0:
         return None
     try:
@@ -115,7 +117,16 @@ def take_apart(func: Any) -> Fused | None:
     out_shape = tuple(int(extent) for extent in acc.shape)
     if len(blocks) == 1:
         return Fused(
-            kind, attrs, operands, params, output, str(acc.dtype), out_shape, tuple(range(len(out_shape))), None, None
+            kind,
+            attrs,
+            operands,
+            params,
+            output,
+            str(acc.dtype),
+            out_shape,
+            tuple(range(len(out_shape))),
+            None,
+            None,
         )
     final = schedule.get(blocks[-1])
     variables = tuple(iter_var.var for iter_var in final.iter_vars)
@@ -127,7 +138,16 @@ def take_apart(func: Any) -> Fused | None:
     if not _identity(store.indices, variables, out_shape):
         return None
     fused = Fused(
-        kind, attrs, operands, params, output, str(acc.dtype), out_shape, variables, store.value, acc
+        kind,
+        attrs,
+        operands,
+        params,
+        output,
+        str(acc.dtype),
+        out_shape,
+        variables,
+        store.value,
+        acc,
     )
     return fused if _reads_own_element(store.value, acc, variables, out_shape) else None
 
@@ -158,7 +178,9 @@ def _identity(indices: Sequence[Any], variables: Sequence[Any], shape: Sequence[
     )
 
 
-def _reads_own_element(value: Any, acc: Any, variables: Sequence[Any], shape: Sequence[int]) -> bool:
+def _reads_own_element(
+    value: Any, acc: Any, variables: Sequence[Any], shape: Sequence[int]
+) -> bool:
     fine = True
 
     def visit(expr: Any) -> None:

@@ -156,9 +156,7 @@ def log(x: Any, s: _Shape) -> Any:
         tiny = value < s.const(_SMALLEST_NORMAL)
         scaled = tirx.Select(tiny, value * s.const(8388608.0), value)
         bias = tirx.Select(tiny, s.integer(127 + 23), s.integer(127))
-        return s.let(
-            "bits", s.bits(scaled), lambda bits: mantissa(value, bits, bias), s.int
-        )
+        return s.let("bits", s.bits(scaled), lambda bits: mantissa(value, bits, bias), s.int)
 
     def mantissa(value: Any, bits: Any, bias: Any) -> Any:
         # m in [1/2, 1), then doubled below sqrt(1/2)
@@ -225,9 +223,7 @@ def erf(x: Any, s: _Shape) -> Any:
 
         def choose(a: Any) -> Any:
             capped = tirx.min(a, s.const(4.0))
-            large = s.const(1.0) - exp(
-                s.let("c", capped, lambda c: s.polynomial(c, _LOG_ERFC)), s
-            )
+            large = s.const(1.0) - exp(s.let("c", capped, lambda c: s.polynomial(c, _LOG_ERFC)), s)
             return tirx.Select(
                 a < s.const(1.0),
                 small,

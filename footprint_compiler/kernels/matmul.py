@@ -63,7 +63,12 @@ def emit_matmul(fused: Fused, a: Any, b: Any, machine: Machine) -> tuple[Any, in
         parts = []
         if full:
             parts.append(
-                loop("mb", 0, full, lambda t: tile(coordinates, t * index(tile_rows), n, tile_rows, lanes))
+                loop(
+                    "mb",
+                    0,
+                    full,
+                    lambda t: tile(coordinates, t * index(tile_rows), n, tile_rows, lanes),
+                )
             )
         if rest:
             parts.append(tile(coordinates, index(full * tile_rows), n, rest, lanes))

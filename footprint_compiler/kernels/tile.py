@@ -120,9 +120,7 @@ class Tile:
         return loop("k", begin, end, step)
 
 
-def choose_tile(
-    machine: Machine, dtype: str, pixels: int, channels: int
-) -> tuple[int, int]:
+def choose_tile(machine: Machine, dtype: str, pixels: int, channels: int) -> tuple[int, int]:
     """(pixels, vectors) of the tile with the least estimated cycles per output.
 
     Per step a tile issues P * V multiply-adds and P + V loads, two of each per cycle, and no

@@ -70,7 +70,9 @@ class WindowEmitter:
                         "cb",
                         0,
                         vectors,
-                        lambda cb: self._rows(n, cb * index(self.width), self.width, x, weights, finish),
+                        lambda cb: self._rows(
+                            n, cb * index(self.width), self.width, x, weights, finish
+                        ),
                     )
                 )
             if rest:
@@ -121,7 +123,9 @@ class WindowEmitter:
             return ramp(pixel * self.width, lanes)
 
         def kernel_row(i: Any) -> Any:
-            in_row = h * index(shape.stride[0]) + i * index(shape.dilation[0]) - index(shape.padding[0])
+            in_row = (
+                h * index(shape.stride[0]) + i * index(shape.dilation[0]) - index(shape.padding[0])
+            )
             statements = []
             for j in range(shape.kernel[1]):
                 column = j * shape.dilation[1] - shape.padding[1]
@@ -134,7 +138,9 @@ class WindowEmitter:
                         at = (segment.begin + pixel) * shape.stride[1] + column
                         if not 0 <= at < shape.in_width:
                             continue
-                    where_x = first * index(shape.stride[1]) + index(pixel * shape.stride[1] + column)
+                    where_x = first * index(shape.stride[1]) + index(
+                        pixel * shape.stride[1] + column
+                    )
                     value = tirx.BufferLoad(x, [n, in_row, where_x, ramp(channel, lanes)])
                     old = tirx.BufferLoad(acc, [slot(pixel)])
                     statements.append(
