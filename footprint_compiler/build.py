@@ -92,11 +92,12 @@ def compile_graph(
 ) -> Compiled:
     """Relax graph -> program and kernels for one target."""
     context = PassContext(target, options.explain, options.dump_ir, reporter)
+    unit = machine_of(target)
     reporter.phase("choose layouts and fuse")
-    module = run_passes(graph.module, [*layout_phase(), *lower_phase()], context)
+    module = run_passes(graph.module, [*layout_phase(), *lower_phase(unit)], context)
     reporter.phase("generate kernels")
     name = options.name or "model"
-    program, kernels = extract_program(module, graph, name, machine_of(target))
+    program, kernels = extract_program(module, graph, name, unit)
     llvm = tvm.target.Target(dict(target.tvm))
     lowered = {}
     for done, (symbol, kernel) in enumerate(kernels.items()):

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import tvm
 from tvm import relax
 
 from footprint_compiler.passes.base import PassContext
@@ -36,28 +35,19 @@ class FoldConstants:
     def run(self, module: Any, ctx: PassContext) -> Any:
         """Rewrite ``main``."""
         rebuilder = Rebuilder(module)
-        values = rebuilder.values
-
-        def new(expr: Any) -> Any:
-            if isinstance(expr, relax.Tuple):
-                return relax.Tuple([new(item) for item in expr.fields])
-            if isinstance(expr, relax.TupleGetItem):
-                return relax.TupleGetItem(new(expr.tuple_value), expr.index)
-            return values.get(expr, expr) if isinstance(expr, tvm.ir.Var) else expr
 
         def visit(_: Any, expr: Any) -> Any:
-            if not isinstance(expr, relax.Call):
-                folded = new(expr)
-                return folded if is_constant(folded) else rebuilder.builder.emit(folded)
-            call = relax.Call(expr.op, [new(arg) for arg in expr.args], expr.attrs, expr.ty_args)
-            tensors = [arg for arg in call.args if isinstance(arg.ty, relax.TensorType)]
+            new = rebuilder.renamed(expr)
+            if not isinstance(new, relax.Call):
+                return new if is_constant(new) else rebuilder.builder.emit(new)
+            tensors = [arg for arg in new.args if isinstance(arg.ty, relax.TensorType)]
             rule = _RULES.get(op_name(expr))
             if rule is None or not tensors or not all(is_constant(arg) for arg in tensors):
-                return rebuilder.builder.emit(call)
+                return rebuilder.builder.emit(new)
             arrays = [constant_array(arg) for arg in tensors]
             return tensor_constant(rule(expr, arrays))
 
-        return rebuilder.run(visit, new, lambda var: var)
+        return rebuilder.run(visit, rebuilder.renamed, lambda var: var)
 
 
 def _along(axis: int, rank: int, values: np.ndarray) -> np.ndarray:

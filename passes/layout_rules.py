@@ -131,6 +131,28 @@ def conv1d(layouter: Layouter, call: Any, var: Any) -> Any:
     return _laid(layouter.reshape(new, (batch, out_width, out_channels)), _channels_last(3))
 
 
+def conv2d_transpose(layouter: Layouter, call: Any, var: Any) -> Any:
+    """NCHW x IOHW -> NHWC x IOHW."""
+    attrs = call.attrs
+    if attrs.data_layout != "NCHW" or attrs.kernel_layout != "IOHW":
+        return None
+    data = layouter.laid_out(layouter.held(call.args[0]), _channels_last(4))
+    new = relax.op.nn.conv2d_transpose(
+        data,
+        layouter.logical(call.args[1]),
+        integers(attrs.strides),
+        integers(attrs.padding),
+        integers(attrs.output_padding),
+        integers(attrs.dilation),
+        int(attrs.groups),
+        "NHWC",
+        "IOHW",
+        "NHWC",
+        attrs.out_dtype,
+    )
+    return _laid(layouter.emit(new), _channels_last(4))
+
+
 def pool2d(layouter: Layouter, call: Any, var: Any) -> Any:
     """Max and average pools, NCHW -> NHWC."""
     attrs = call.attrs
@@ -250,12 +272,26 @@ def reduce(layouter: Layouter, call: Any, var: Any) -> Any:
     logical = [axis % rank for axis in integers(axes)] if axes is not None else list(range(rank))
     mine = [value.perm[axis] for axis in logical]
     keep = bool(call.attrs.keepdims)
+    if op_name(call) == "relax.mean" and value.perm == _channels_last(4) and sorted(mine) == [1, 2]:
+        return _global_average(layouter, value, keep)
     operator = getattr(relax.op, op_name(call).rsplit(".", 1)[1])
     new = layouter.emit(operator(value.expr, mine, keep))
     if keep:
         return _laid(new, value.perm)
     left = [axis for axis in range(rank) if axis not in mine]
     return _laid(new, tuple(left.index(value.perm[a]) for a in range(rank) if a not in logical))
+
+
+def _global_average(layouter: Layouter, value: Laid, keep: bool) -> Laid:
+    """A mean over the image is an average pool with one window."""
+    batch, height, width, channels = shape_of(value.expr)
+    size = [height, width]
+    new = layouter.emit(
+        relax.op.nn.avg_pool2d(value.expr, size, size, layout="NHWC", out_layout="NHWC")
+    )
+    if keep:
+        return _laid(new, value.perm)
+    return _laid(layouter.reshape(new, (batch, channels)), (0, 1))
 
 
 def softmax(layouter: Layouter, call: Any, var: Any) -> Any:
@@ -339,6 +375,7 @@ RULES: dict[str, Rule] = {
     "relax.permute_dims": permute,
     "relax.nn.conv2d": conv2d,
     "relax.nn.conv1d": conv1d,
+    "relax.nn.conv2d_transpose": conv2d_transpose,
     "relax.nn.max_pool2d": pool2d,
     "relax.nn.avg_pool2d": pool2d,
     "relax.image.resize2d": resize2d,

@@ -5,8 +5,10 @@ from __future__ import annotations
 from tvm import relax
 
 from footprint_compiler.kernels.anchors import legalize_map
+from footprint_compiler.kernels.machine import Machine
 from footprint_compiler.passes.base import Pass, Upstream
 from footprint_compiler.passes.choose_layout import ChooseLayout
+from footprint_compiler.passes.expand_power import ExpandPower
 from footprint_compiler.passes.fold_affine import FoldAffine
 from footprint_compiler.passes.fold_constants import FoldConstants
 from footprint_compiler.passes.keep_views import VIEW_OPS, conditional_legalize_map
@@ -16,6 +18,7 @@ def layout_phase() -> list[Pass]:
     """Relax to Relax: fewer operators, channels last."""
     return [
         FoldConstants(),
+        ExpandPower(),
         FoldAffine(),  # before layout: it knows channel axes by their ONNX position
         ChooseLayout(),
         Upstream("eliminate-common-subexpressions", relax.transform.EliminateCommonSubexpr()),
@@ -23,14 +26,14 @@ def layout_phase() -> list[Pass]:
     ]
 
 
-def lower_phase() -> list[Pass]:
+def lower_phase(machine: Machine) -> list[Pass]:
     """Relax operators to fused calls of TIR functions; views stay operators."""
     return [
         Upstream("decompose-operators", relax.transform.DecomposeOpsForInference()),
         Upstream(
             "legalize",
             relax.transform.LegalizeOps(
-                {**legalize_map(), **conditional_legalize_map()}, list(VIEW_OPS)
+                {**legalize_map(machine), **conditional_legalize_map()}, list(VIEW_OPS)
             ),
         ),
         Upstream("annotate-patterns", relax.transform.AnnotateTIROpPattern()),

@@ -54,6 +54,18 @@ class Rebuilder:
         return tvm.IRModule(functions, attrs=self.module.attrs)
 
 
+    def renamed(self, expr: Any) -> Any:
+        """``expr`` over the new variables; for visitors whose stand-ins are expressions."""
+        if isinstance(expr, relax.Tuple):
+            return relax.Tuple([self.renamed(item) for item in expr.fields])
+        if isinstance(expr, relax.TupleGetItem):
+            return relax.TupleGetItem(self.renamed(expr.tuple_value), expr.index)
+        if isinstance(expr, relax.Call):
+            arguments = [self.renamed(argument) for argument in expr.args]
+            return relax.Call(expr.op, arguments, expr.attrs, expr.ty_args)
+        return self.values.get(expr, expr) if isinstance(expr, tvm.ir.Var) else expr
+
+
 def is_constant(expr: Any) -> bool:
     """Whether ``expr`` is a tensor known at compile time."""
     return isinstance(expr, tvm.ir.GenericConst) and hasattr(expr.value, "numpy")

@@ -11,7 +11,10 @@ from __future__ import annotations
 from typing import Any
 
 import tvm
-from tvm import te, tirx
+from tvm import relax, te, tirx
+
+from footprint_compiler.kernels.machine import Machine
+from footprint_compiler.kernels.softmax import softmax_rows
 
 TAG = "fpc.kind"
 
@@ -185,6 +188,47 @@ def avg_pool2d_nhwc(
     return te.compute(tuple(out), element, name="average")
 
 
+def conv2d_transpose_nhwc(
+    x: Any,
+    w: Any,
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    groups: int,
+    out: list[int],
+) -> Any:
+    """x (N, H, W, C), w (C, O/groups, KH, KW) -> (N, OH, OW, O) of shape ``out``."""
+    _, height, width, channels = _ints(x.shape)
+    _, group_out, kernel_height, kernel_width = _ints(w.shape)
+    group_in = channels // groups
+    c = te.reduce_axis((0, group_in), name="c")
+    i = te.reduce_axis((0, kernel_height), name="i")
+    j = te.reduce_axis((0, kernel_width), name="j")
+
+    def element(n: Any, h: Any, w_: Any, o: Any) -> Any:
+        row = h + padding[0] - i * dilation[0]
+        column = w_ + padding[1] - j * dilation[1]
+        channel = (o // group_out) * group_in + c
+        value = x[n, row // stride[0], column // stride[1], channel]
+        inside = te.all(
+            _inside(row, 0, height * stride[0]),
+            _inside(column, 0, width * stride[1]),
+            row % stride[0] == 0,
+            column % stride[1] == 0,
+        )
+        value = tirx.if_then_else(inside, value, tirx.const(0, x.dtype))
+        return te.sum(value * w[channel, o % group_out, i, j], axis=[i, j, c])
+
+    attrs = {
+        TAG: "conv2d_transpose",
+        "stride": stride,
+        "padding": padding,
+        "dilation": dilation,
+        "groups": groups,
+    }
+    return te.compute(tuple(out), element, name="conv2d_transpose", attrs=attrs)
+
+
 def _shape(expr: Any) -> list[int]:
     return _ints(expr.ty.shape)
 
@@ -204,6 +248,37 @@ def _legalize_conv2d(bb: Any, call: Any) -> Any:
         primfunc_name_hint="conv2d",
         primfunc_attrs={"op_pattern": 4},
     )
+
+
+def _legalize_conv2d_transpose(bb: Any, call: Any) -> Any:
+    attrs = call.attrs
+    if attrs.data_layout != "NHWC" or attrs.kernel_layout != "IOHW" or attrs.out_layout != "NHWC":
+        return None
+    return bb.call_te(
+        conv2d_transpose_nhwc,
+        call.args[0],
+        call.args[1],
+        _ints(attrs.strides),
+        _padding(_ints(attrs.padding)),
+        _ints(attrs.dilation),
+        int(attrs.groups),
+        _shape(call),
+        primfunc_name_hint="conv2d_transpose",
+        primfunc_attrs={"op_pattern": 4},
+    )
+
+
+def _softmax_legalization(machine: Machine, log: bool) -> Any:
+    def legalize(bb: Any, call: Any) -> Any:
+        shape = _shape(call)
+        axis = int(call.attrs.axis) % max(len(shape), 1)
+        if not shape or axis != len(shape) - 1 or str(call.ty.dtype) != "float32":
+            return None
+        func = softmax_rows(tuple(shape), machine, log)
+        name = "log_softmax" if log else "softmax"
+        return relax.call_tir(bb.add_func(func, name), [call.args[0]], call.ty)
+
+    return legalize
 
 
 def _legalize_matmul(bb: Any, call: Any) -> Any:
@@ -249,6 +324,7 @@ def _legalize_avg_pool2d(bb: Any, call: Any) -> Any:
 
 
 _SPECIAL = {
+    "relax.nn.conv2d_transpose": _legalize_conv2d_transpose,
     "relax.nn.conv2d": _legalize_conv2d,
     "relax.matmul": _legalize_matmul,
     "relax.nn.max_pool2d": _legalize_max_pool2d,
@@ -256,8 +332,13 @@ _SPECIAL = {
 }
 
 
-def legalize_map() -> dict[str, Any]:
+def legalize_map(machine: Machine) -> dict[str, Any]:
     """Operator name -> legalization; what an anchor cannot express goes to TVM's own rule."""
+    special = {
+        **_SPECIAL,
+        "relax.nn.softmax": _softmax_legalization(machine, log=False),
+        "relax.nn.log_softmax": _softmax_legalization(machine, log=True),
+    }
 
     def guarded(name: str, special: Any) -> Any:
         default = tvm.ir.Op.get(name).get_attr("FLegalize")
@@ -268,4 +349,4 @@ def legalize_map() -> dict[str, Any]:
 
         return legalize
 
-    return {name: guarded(name, special) for name, special in _SPECIAL.items()}
+    return {name: guarded(name, rule) for name, rule in special.items()}

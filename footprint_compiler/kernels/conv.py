@@ -106,7 +106,7 @@ class ConvEmitter:
             for first in range(0, total, self.vectors)
         ]
 
-    def emit(self, x: Any, packed: Any, store: Store) -> Any:
+    def emit(self, x: Any, packed: Any, store: Store, base: int = 0) -> Any:
         """The whole convolution.
 
         Args:
@@ -114,17 +114,20 @@ class ConvEmitter:
                 for a flattened pointwise convolution (then (1, 1, pixels, C)).
             packed: one-dimensional buffer of packed weights.
             store: writes one output element.
+            base: element of ``packed`` at which the weights start.
         """
         shape = self.shape
 
         def per_image(n: Any) -> Any:
-            return loop("g", 0, shape.groups, lambda g: self._group(n, g, x, packed, store))
+            return loop("g", 0, shape.groups, lambda g: self._group(n, g, x, packed, store, base))
 
         return loop("n", 0, shape.batch, per_image)
 
-    def _group(self, n: Any, g: Any, x: Any, packed: Any, store: Store) -> Any:
+    def _group(
+        self, n: Any, g: Any, x: Any, packed: Any, store: Store, base: int
+    ) -> Any:
         blocks = self._blocks()
-        group_base = g * index(self.packed_elements // self.shape.groups)
+        group_base = index(base) + g * index(self.packed_elements // self.shape.groups)
         full = [
             b for b in blocks if b[1] == self.vectors and b[0] + b[1] * self.width <= self.group_out
         ]

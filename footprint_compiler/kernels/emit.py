@@ -11,6 +11,7 @@ import numpy as np
 from tvm import tirx
 
 from footprint_compiler.kernels.conv import ConvEmitter, ConvShape
+from footprint_compiler.kernels.conv_transpose import ConvTransposeEmitter
 from footprint_compiler.kernels.fused import Fused, take_apart
 from footprint_compiler.kernels.generic import schedule_generic
 from footprint_compiler.kernels.machine import Machine
@@ -253,8 +254,49 @@ def _dense(fused: Fused, machine: Machine, position: int) -> Kernel:
     )
 
 
+def _conv2d_transpose(
+    fused: Fused, machine: Machine, constant_params: frozenset[int]
+) -> Kernel | None:
+    if len(fused.operands) != 2:
+        return None
+    x, w = fused.operands
+    position = _position(fused, w)
+    if position not in constant_params or not _only_operand(fused, w):
+        return None
+    batch, height, width, channels = (int(e) for e in x.shape)
+    _, out_height, out_width, out_channels = fused.out_shape
+    attrs = fused.attrs
+    shape = ConvShape(
+        batch,
+        height,
+        width,
+        channels,
+        out_height,
+        out_width,
+        out_channels,
+        (int(w.shape[2]), int(w.shape[3])),
+        tuple(attrs["stride"]),
+        tuple(attrs["dilation"]),
+        tuple(attrs["padding"]),
+        int(attrs["groups"]),
+    )
+    emitter = ConvTransposeEmitter(shape, machine, str(x.dtype), fused.accumulator)
+    packed = _flat("packed", emitter.packed_elements, str(w.dtype))
+    body = emitter.emit(
+        x, packed, lambda n, h, column, c, value: fused.store([n, h, column, c], value)
+    )
+    return Kernel(
+        prim_func(_replace(fused, position, packed), body, _attrs(fused)),
+        "conv2d_transpose",
+        {position: emitter.pack},
+        _in_place(fused),
+        emitter.macs,
+    )
+
+
 _EMITTERS: dict[str, Callable[[Fused, Machine, frozenset[int]], Kernel | None]] = {
     "conv2d": _conv2d,
+    "conv2d_transpose": _conv2d_transpose,
     "max_pool2d": _pool,
     "sum_pool2d": _pool,
     "matmul": _matmul,

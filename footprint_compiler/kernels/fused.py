@@ -88,6 +88,8 @@ class Fused:
 
 def take_apart(func: Any) -> Fused | None:
     """The anchor and epilogue of ``func``, or None when it is not of that form."""
+    if not isinstance(func.body, s_tir.SBlockRealize):
+        return None
     schedule = s_tir.Schedule(tvm.IRModule({"main": func}))
     blocks = schedule.get_child_blocks(schedule.get_sblock("root"))
     tagged = [b for b in blocks if TAG in schedule.get(b).annotations]

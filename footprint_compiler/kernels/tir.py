@@ -18,7 +18,9 @@ def index(value: int) -> Any:
 
 
 def seq(statements: Sequence[Any]) -> Any:
-    """One statement of several."""
+    """One statement of several, or of none."""
+    if not statements:
+        return tirx.Evaluate(tirx.const(0, "int32"))
     return statements[0] if len(statements) == 1 else tirx.SeqStmt(list(statements))
 
 
