@@ -12,8 +12,19 @@ from typing import Any
 from footprint_compiler.errors import TargetError
 from footprint_compiler.targets.model import Target
 
-#: Architectures that fpc generates code for, by the first part of the LLVM triple.
-ARCHITECTURES = ("x86_64", "aarch64", "arm", "thumb")
+#: First part of the LLVM triples that fpc generates code for. LLVM ends the process at some names
+#: that only look like one of these.
+ARCHITECTURES = (
+    "x86_64",
+    "aarch64",
+    "armv7a",
+    "thumbv6m",
+    "thumbv7m",
+    "thumbv7em",
+    "thumbv8m.base",
+    "thumbv8m.main",
+    "thumbv8.1m.main",
+)
 
 
 def _tvm_target(mtriple: str, mcpu: str = "", mattr: tuple[str, ...] = ()) -> Any:
@@ -73,10 +84,10 @@ def check_llvm(target: Target, source: str) -> None:
     """
     mtriple, mcpu = str(target.tvm["mtriple"]), str(target.tvm["mcpu"])
     architecture = mtriple.split("-", maxsplit=1)[0]
-    if not architecture.startswith(ARCHITECTURES):
+    if architecture not in ARCHITECTURES:
         raise TargetError(
             f"{source}: tvm.mtriple: {mtriple!r} is of no known architecture; "
-            f"it must start with one of {', '.join(ARCHITECTURES)}"
+            f"known are {', '.join(ARCHITECTURES)}"
         )
     cpus = list_cpus(mtriple)
     if mcpu not in cpus:

@@ -27,7 +27,7 @@ NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 FEATURE = re.compile(r"[+-][A-Za-z0-9._-]+")
 
 #: Accepted by ``tvm.target.Target`` for LLVM and of use here. Fast-math is absent on purpose.
-TVM_KEYS = ("kind", "mtriple", "mcpu", "mattr", "mfloat-abi", "mabi", "num-cores", "vector-width")
+TVM_KEYS = ("kind", "mtriple", "mcpu", "mattr", "mfloat-abi", "num-cores", "vector-width")
 RUNNER_KINDS = ("local", "qemu-user", "qemu-system")
 
 
@@ -138,7 +138,6 @@ def _read_tvm(table: Table) -> dict[str, TvmValue]:
             raise table.fail("mattr", f"a feature is +NAME or -NAME, not {feature!r}")
     if "mfloat-abi" in table.values:
         table.choice("mfloat-abi", ("soft", "hard"))
-    table.text("mabi", required=False)
     table.integer("num-cores", at_least=1, required=False)
     table.integer("vector-width", at_least=1, required=False)
     table.asked = list(TVM_KEYS)

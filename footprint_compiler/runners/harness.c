@@ -26,7 +26,7 @@ typedef struct {
     int32_t invoke_result;
     uint32_t arena_touched_bytes;
     uint32_t stack_used_bytes;
-    uint32_t guards_below; /* changed bytes in the guard before the arena */
+    uint32_t guards_below; /* most changed bytes in the guard before the arena, after any run */
     uint32_t guards_above;
     uint32_t stack_overflow; /* 1: the whole painted stack was used */
     uint32_t first_hash;     /* of the outputs of the first and of the last run */
@@ -124,6 +124,16 @@ static int start(MODEL_CTX *ctx)
 #endif
 }
 
+static void examine_guards(report *found)
+{
+    const unsigned char *block = (const unsigned char *)&memory;
+    size_t arena = sizeof memory.pad;
+    uint32_t below = count_changed(block, 0, arena);
+    uint32_t above = count_changed(block, arena + MODEL_ARENA_BYTES, sizeof memory);
+    found->guards_below = below > found->guards_below ? below : found->guards_below;
+    found->guards_above = above > found->guards_above ? above : found->guards_above;
+}
+
 static void run(MODEL_CTX *ctx, const request *asked, int file, report *found)
 {
     for (uint32_t i = 0; i < asked->runs && found->invoke_result == 0; i++) {
@@ -134,6 +144,7 @@ static void run(MODEL_CTX *ctx, const request *asked, int file, report *found)
         found->last_hash = hash_outputs(ctx);
         if (i == 0)
             found->first_hash = found->last_hash;
+        examine_guards(found);
     }
 }
 
@@ -141,8 +152,6 @@ static void examine(report *found)
 {
     const unsigned char *block = (const unsigned char *)&memory;
     size_t arena = sizeof memory.pad, end = arena + MODEL_ARENA_BYTES;
-    found->guards_below = count_changed(block, 0, arena);
-    found->guards_above = count_changed(block, end, sizeof memory);
     size_t last = end;
     while (last > arena && block[last - 1] == paint_at(last - 1))
         last--;

@@ -62,7 +62,8 @@ def build_plugin(program: str) -> Path:
             "-fvisibility=hidden",
             "-fno-sanitize=all",
         ]
-        flags += [f"-DFPC_PLUGIN_VERSION={version}", "-Wl,-z,undefs", source, "-o", "count.so"]
+        flags += ["-fvisibility=hidden", f"-DFPC_PLUGIN_VERSION={version}", "-Wl,-z,undefs"]
+        flags += [source, "-o", "count.so"]
         run_zig(["cc", *flags], folder)
         return folder / "count.so"
 

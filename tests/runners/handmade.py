@@ -15,7 +15,6 @@ from footprint_compiler.tensor import TensorSpec
 
 N = 16
 ARENA_BYTES = 192
-X, Y, Q = 0, 64, 128
 
 #: y = 2 x + reversed x (float32), q = saturated 3 x (int8).
 GOOD = """
@@ -37,7 +36,11 @@ HEADER = """
 #define DEMO_OUTPUT_0_BYTES 64
 #define DEMO_OUTPUT_1_BYTES 16
 #define DEMO_WEIGHTS_BYTES 64
-typedef struct demo_ctx { unsigned char *arena; const unsigned char *weights; uint32_t magic; } demo_ctx;
+typedef struct demo_ctx {
+    unsigned char *arena;
+    const unsigned char *weights;
+    uint32_t magic;
+} demo_ctx;
 void *demo_input(demo_ctx *ctx, int i);
 void *demo_output(demo_ctx *ctx, int i);
 int demo_invoke(demo_ctx *ctx);
@@ -50,7 +53,6 @@ INIT_EXTERN = (
 
 SOURCE = """
 #include "demo.h"
-#include <math.h>
 extern float expf(float), tanhf(float), erff(float), powf(float, float);
 %(init)s
 {
@@ -61,16 +63,16 @@ extern float expf(float), tanhf(float), erff(float), powf(float, float);
 }
 void *demo_input(demo_ctx *ctx, int i) { (void)i; return ctx->arena; }
 void *demo_output(demo_ctx *ctx, int i) { return ctx->arena + (i == 0 ? 64 : 128); }
-__attribute__((noinline)) void demo_k0(const float *x, float *y, signed char *q, unsigned char *arena,
-    const unsigned char *weights)
+__attribute__((noinline)) void demo_k0(const float *x, float *y, signed char *q,
+    unsigned char *arena, const unsigned char *weights)
 {
     (void)arena; (void)weights; (void)y; (void)q; (void)x;
     %(body)s
 }
 int demo_invoke(demo_ctx *ctx)
 {
-    demo_k0((const float *)ctx->arena, (float *)(ctx->arena + 64), (signed char *)(ctx->arena + 128),
-        ctx->arena, ctx->weights);
+    unsigned char *a = ctx->arena;
+    demo_k0((const float *)a, (float *)(a + 64), (signed char *)(a + 128), a, ctx->weights);
     return 0;
 }
 """
@@ -83,11 +85,13 @@ def make_artifact(
     *,
     extern_weights: bool = False,
     init_result: int = 0,
-    stack_bytes: int = 256,
+    stack_bytes: int = 512,
+    machine: str | None = None,
 ) -> Artifact:
     """Compile an artifact ``demo`` whose only kernel has this body.
 
     ``body`` sees ``x`` (16 floats), ``y`` (16 floats), ``q`` (16 int8), ``arena``, ``weights``.
+    ``machine`` is another board than the target's.
     """
     target = load_target(target_name)
     folder.mkdir(parents=True, exist_ok=True)
@@ -100,7 +104,6 @@ def make_artifact(
         "result": f"count == 64 ? {init_result} : 9" if extern_weights else str(init_result),
         "body": textwrap.dedent(body),
     }
-    source = source.replace("#include <math.h>\n", "")
     (folder / "demo.h").write_text(HEADER + (INIT_EXTERN if extern_weights else INIT))
     (folder / "demo.c").write_text(source)
     if extern_weights:
@@ -118,7 +121,7 @@ def make_artifact(
         },
         "tvm_target": dict(target.tvm),
         "toolchain": vars(target.toolchain),
-        "runner": vars(target.runner),
+        "runner": {**vars(target.runner), **({"machine": machine} if machine else {})},
         "files": {"library": "libdemo.a", "static_library": "libdemo.a", "header": "demo.h"},
     }
     manifest = json.loads(json.dumps(manifest))
