@@ -19,6 +19,13 @@ from tests.runners.handmade import ARENA_BYTES, N, demo_input, demo_outputs
 EMULATED = [target.name for target in list_targets() if target.runner.kind != "local"]
 BARE_METAL = [target.name for target in list_targets() if target.is_bare_metal]
 
+#: Unicorn has no MVE, and is not used for 32-bit Linux.
+WITHOUT_UNICORN = ("cortex-m55", "armv7", "cortex-a7")
+needs_unicorn = pytest.mark.skipif(
+    importlib.util.find_spec("unicorn") is None,
+    reason="unicorn is not installed: pip install 'unicorn>=2.1'",
+)
+
 #: A loop without calls: one instruction more per iteration is seen.
 LOOP = 'for (int i = 0; i < {count}; i++) __asm__ volatile("nop");'
 
@@ -73,12 +80,9 @@ def test_an_empty_model_costs_a_call_and_a_return(artifact_for: MakeArtifact) ->
     assert 2 <= found.instructions <= 12
 
 
-@pytest.mark.parametrize("name", EMULATED)
+@needs_unicorn
+@pytest.mark.parametrize("name", sorted(set(EMULATED) - set(WITHOUT_UNICORN)))
 def test_both_counters_agree(name: str, artifact_for: MakeArtifact) -> None:
-    if importlib.util.find_spec("unicorn") is None:
-        pytest.skip("unicorn is not installed: pip install 'unicorn>=2.1'")
-    if name in ("cortex-m55", "armv7", "cortex-a7"):
-        pytest.skip("unicorn is used for cores that it has: no MVE, no 32-bit Linux")
     artifact = artifact_for(name)
     qemu = runners.run(artifact, demo_input(), count=True)
     unicorn = runners.run(artifact, demo_input(), count=True, counter="unicorn")
@@ -87,6 +91,13 @@ def test_both_counters_agree(name: str, artifact_for: MakeArtifact) -> None:
     assert unicorn.stack_bytes_used == qemu.stack_bytes_used
     for key in qemu.outputs:
         np.testing.assert_array_equal(unicorn.outputs[key], qemu.outputs[key])
+
+
+@needs_unicorn
+@pytest.mark.parametrize("name", WITHOUT_UNICORN)
+def test_cores_that_unicorn_lacks_are_refused(name: str, artifact_for: MakeArtifact) -> None:
+    with pytest.raises(RunnerError, match="unicorn"):
+        runners.run(artifact_for(name), demo_input(), count=True, counter="unicorn")
 
 
 @pytest.mark.parametrize("name", ["cortex-m4", "arm64"])
