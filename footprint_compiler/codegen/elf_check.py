@@ -33,7 +33,7 @@ LIBM_FUNCTIONS = frozenset(
 _MODE = "(?:qi|hi|si|di|ti|hf|bf|sf|df)"
 _NOT_ON_ARM = re.compile(r"__(?:add|sub|mul|div|eq|ne|lt|le|gt|ge|unord|fix\w*|float\w*)[sd]f.*")
 _HELPER = re.compile(
-    r"__aeabi_\w+"
+    r"__aeabi_(?:[dfhil]|ui|ul)[a-z0-9]*"
     rf"|__(?:u?div|u?mod|u?divmod|mul|ashl|ashr|lshr|neg|clz|ctz|ffs|popcount|parity|bswap){_MODE}[234]"
     rf"|__(?:add|sub|mul|div|neg){_MODE}[23]"
     rf"|__(?:fix|fixuns|float|floatun|floatuns|extend|trunc){_MODE}{_MODE}2?"

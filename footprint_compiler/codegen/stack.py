@@ -1,8 +1,8 @@
 """Worst-case stack of an artifact, from its machine code and the graph of its calls.
 
 Frames are exact upper bounds (``frame.py``). Functions that are not part of the artifact are
-counted by the table below, which is an assumption about the C library that the artifact is linked
-with: generous for newlib, picolibc, musl, glibc and compiler-rt. Interrupts are not counted.
+counted by the table below, an assumption about the C library that the artifact is linked with: no
+less than this analysis finds in musl and compiler-rt on any processor. Interrupts are not counted.
 """
 
 from __future__ import annotations
@@ -15,14 +15,21 @@ from footprint_compiler.codegen.frame import Call, Frame, analyse_frame
 from footprint_compiler.codegen.machine_code import Function, Reference, read_functions
 from footprint_compiler.errors import CodegenError
 
-# Argument reduction of these keeps tables of doubles on the stack (``__kernel_rem_pio2``).
-_REDUCING = frozenset(
-    f"{base}{suffix}" for base in ("sin", "cos", "tan", "lgamma", "tgamma") for suffix in ("", "f")
+# The first word list with the function's name, without a final f, gives its bytes.
+_LIBM_STACK_BYTES = (
+    ("fabs copysign fmin fmax", 64),
+    ("ceil floor trunc round roundeven rint nearbyint sqrt fmod frexp ldexp logb modf", 256),
+    ("pow erf erfc", 640),
+    # Argument reduction keeps tables of doubles on the stack.
+    ("sin cos tan lgamma tgamma", 1280),
 )
-MEMORY_STACK_BYTES = 64
+LIBM_STACK_BYTES = 512
+"""Any other function of libm."""
+MEMORY_STACK_BYTES = 96
+MEMMOVE_STACK_BYTES = 640
 HELPER_STACK_BYTES = 192
-LIBM_STACK_BYTES = 384
-REDUCING_STACK_BYTES = 1024
+WIDE_HELPER_STACK_BYTES = 384
+"""Helpers for 128-bit integers."""
 
 _RETURN_ADDRESS_BYTES = {"x86-64": 8}
 
@@ -30,10 +37,13 @@ _RETURN_ADDRESS_BYTES = {"x86-64": 8}
 def external_stack_bytes(name: str) -> int:
     """Assumed worst case of a function that the artifact takes from elsewhere."""
     if is_memory_function(name):
-        return MEMORY_STACK_BYTES
-    if name in _REDUCING:
-        return REDUCING_STACK_BYTES
-    return LIBM_STACK_BYTES if name in LIBM_FUNCTIONS else HELPER_STACK_BYTES
+        return MEMMOVE_STACK_BYTES if "move" in name else MEMORY_STACK_BYTES
+    if name not in LIBM_FUNCTIONS:
+        return WIDE_HELPER_STACK_BYTES if "ti" in name else HELPER_STACK_BYTES
+    for names, stack_bytes in _LIBM_STACK_BYTES:
+        if name in names.split() or name.removesuffix("f") in names.split():
+            return stack_bytes
+    return LIBM_STACK_BYTES
 
 
 def worst_case_stack(objects: Sequence[bytes], roots: Iterable[str]) -> int:
