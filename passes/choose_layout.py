@@ -81,7 +81,7 @@ class Layouter:
 
     def emit(self, expr: Any) -> Any:
         """Bind an expression."""
-        return self.builder.emit(expr)
+        return self.rebuilder.emit(expr)
 
     def held(self, expr: Any) -> Laid:
         """The value that stands for an old tensor expression."""

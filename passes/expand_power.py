@@ -56,14 +56,14 @@ class ExpandPower:
         def visit(_: Any, expr: Any) -> Any:
             new = rebuilder.renamed(expr)
             if op_name(new) != "relax.power" or not is_constant(new.args[1]):
-                return rebuilder.builder.emit(new)
+                return rebuilder.emit(new)
             exponents = np.unique(constant_array(new.args[1]))
             x = new.args[0]
             expansion = _EXPANSIONS.get(float(exponents[0])) if exponents.size == 1 else None
             floating = str(x.ty.dtype).startswith("float")
             if expansion is None or not floating or shape_of(x) != shape_of(expr):
                 ctx.decline(self.name, f"exponent {exponents.tolist()} of {x.ty.dtype}")
-                return rebuilder.builder.emit(new)
-            return expansion(rebuilder.builder.emit, x)
+                return rebuilder.emit(new)
+            return expansion(rebuilder.emit, x)
 
         return rebuilder.run(visit, rebuilder.renamed, lambda var: var)

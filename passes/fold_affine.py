@@ -89,13 +89,13 @@ class _Folding:
             held = self.values.get(expr.tuple_value)
             if isinstance(held, tuple):
                 return held[expr.index]
-            return self.builder.emit(relax.TupleGetItem(self._force(expr.tuple_value), expr.index))
+            return self.rebuilder.emit(relax.TupleGetItem(self._force(expr.tuple_value), expr.index))
         normalized = self._batch_norm(var, expr)
         if normalized is not None:
             return normalized
         if isinstance(expr, relax.Call):
             arguments = [self._force(argument) for argument in expr.args]
-            return self.builder.emit(relax.Call(expr.op, arguments, expr.attrs, expr.ty_args))
+            return self.rebuilder.emit(relax.Call(expr.op, arguments, expr.attrs, expr.ty_args))
         return self._force(expr)
 
     def _start(self, expr: Any) -> _Chain | None:
@@ -169,7 +169,7 @@ class _Folding:
         return (self._emit(chain),)
 
     def _emit(self, chain: _Chain) -> Any:
-        emit = self.builder.emit
+        emit = self.rebuilder.emit
         if chain.linear is not None:
             call = chain.linear
             dtype = str(call.ty.dtype)

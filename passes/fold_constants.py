@@ -39,11 +39,11 @@ class FoldConstants:
         def visit(_: Any, expr: Any) -> Any:
             new = rebuilder.renamed(expr)
             if not isinstance(new, relax.Call):
-                return new if is_constant(new) else rebuilder.builder.emit(new)
+                return new if is_constant(new) else rebuilder.emit(new)
             tensors = [arg for arg in new.args if isinstance(arg.ty, relax.TensorType)]
             rule = _RULES.get(op_name(expr))
             if rule is None or not tensors or not all(is_constant(arg) for arg in tensors):
-                return rebuilder.builder.emit(new)
+                return rebuilder.emit(new)
             arrays = [constant_array(arg) for arg in tensors]
             return tensor_constant(rule(expr, arrays))
 

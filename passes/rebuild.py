@@ -22,6 +22,11 @@ class Rebuilder:
         self.main = module["main"]
         self.builder = relax.BlockBuilder()
         self.values: dict[Any, Any] = {}
+        self._hint = ""
+
+    def emit(self, expr: Any) -> Any:
+        """Bind an expression to a variable named after the binding that is being rebuilt."""
+        return self.builder.emit(expr, name_hint=self._hint)
 
     def run(
         self,
@@ -43,6 +48,7 @@ class Rebuilder:
             with builder.dataflow():
                 for block in main.body.blocks:
                     for binding in block.bindings:
+                        self._hint = str(binding.var.name)
                         self.values[binding.var] = visit(binding.var, binding.value)
                 output = builder.emit_output(result(main.body.body))
             builder.emit_func_output(output)
@@ -52,7 +58,6 @@ class Rebuilder:
         functions = {gv: f for gv, f in self.module.functions.items() if gv.name_hint != "main"}
         functions[self.module.get_global_var("main")] = new_main
         return tvm.IRModule(functions, attrs=self.module.attrs)
-
 
     def renamed(self, expr: Any) -> Any:
         """``expr`` over the new variables; for visitors whose stand-ins are expressions."""
