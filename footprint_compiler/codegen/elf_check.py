@@ -17,7 +17,7 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
 from footprint_compiler.codegen.archive import defined_symbols
-from footprint_compiler.errors import CodegenError
+from footprint_compiler.errors import CodegenError, ToolchainError
 
 _MEMORY = re.compile(r"memcpy|memset|memmove|__aeabi_mem(?:cpy|set|move|clr)[48]?")
 
@@ -74,6 +74,26 @@ def check_undefined(objects: Sequence[bytes], own: Iterable[str] = ()) -> Extern
             "the kernels need symbols that no artifact may need: " + ", ".join(foreign)
         )
     return Externals(tuple(sorted(memory)), tuple(sorted(libm)), tuple(sorted(helpers)))
+
+
+def check_machine(made: bytes, kernels: Sequence[bytes]) -> None:
+    """Checks that a C compiler made code for the processor of the kernels.
+
+    Raises:
+        ToolchainError: it did not; only ``--cc`` can cause that.
+    """
+    own = _machine(made)
+    for data in kernels:
+        if _machine(data) != own:
+            raise ToolchainError(
+                f"the C compiler makes code for {own}, the target is {_machine(data)}",
+                "Give --cc a compiler for the target, or leave it out.",
+            )
+
+
+def _machine(data: bytes) -> str:
+    elf = ELFFile(io.BytesIO(data))
+    return f"{str(elf['e_machine']).removeprefix('EM_')} ({elf.elfclass} bit)"
 
 
 def is_memory_function(name: str) -> bool:

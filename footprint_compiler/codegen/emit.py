@@ -12,7 +12,7 @@ from typing import Any
 
 from footprint_compiler.artifact import Artifact
 from footprint_compiler.codegen.archive import make_archive
-from footprint_compiler.codegen.elf_check import Externals, check_undefined
+from footprint_compiler.codegen.elf_check import Externals, check_machine, check_undefined
 from footprint_compiler.codegen.entry import Interface
 from footprint_compiler.codegen.footprint import Footprint, measure_code, measure_context
 from footprint_compiler.codegen.manifest import (
@@ -83,6 +83,7 @@ def emit_artifact(
         toolchain = find_toolchain(target, options.cc, folder)
         entry, weights_object = _compile(interface, toolchain, target)
         code = [entry, *kernel_objects]
+        check_machine(entry, kernel_objects)
         externals = check_undefined(code, own=[f"{program.name}_weights"])
         footprint = Footprint(
             code_bytes=measure_code(code, interface.public_symbols),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -38,11 +39,12 @@ def pack_weights(program: Program, align_bytes: int) -> Weights:
             if name in offsets or name not in program.constants:
                 continue
             content = _little_endian(program.constants[name])
-            if content not in known:
+            key = hashlib.sha256(content).digest()
+            if key not in known:
                 data.extend(bytes(-len(data) % align_bytes))
-                known[content] = len(data)
+                known[key] = len(data)
                 data.extend(content)
-            offsets[name] = known[content]
+            offsets[name] = known[key]
     return Weights(bytes(data), offsets, align_bytes)
 
 

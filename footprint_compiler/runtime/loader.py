@@ -6,6 +6,7 @@ import ctypes
 import tempfile
 import threading
 import time
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -41,9 +42,10 @@ class Model:
         arena = artifact.manifest["arena"]
         self._arena = _aligned(int(arena["bytes"]), int(arena["align_bytes"]))
         self._weights = _read_weights(artifact)
-        self._library: ctypes.CDLL | None = _open_library(artifact.library)
+        library = _open_library(artifact.library)
+        self._close_library = weakref.finalize(self, _close_library, library)
         self._context = ctypes.create_string_buffer(64)
-        self._bind(self._library)
+        self._bind(library)
         self._input_views = tuple(
             self._view(self._input(self._context, i), spec) for i, spec in enumerate(self.inputs)
         )
@@ -89,7 +91,7 @@ class Model:
         Raises:
             RunnerError: the model is closed, or the library returned an error.
         """
-        if self._library is None:
+        if not self._close_library.alive:
             raise RunnerError("the model is closed", "Load the artifact again.")
         self._check(int(self._invoke(self._context)))
 
@@ -113,9 +115,7 @@ class Model:
     def close(self) -> None:
         """Releases the library. Views stay valid; running again is an error."""
         with self._lock:
-            if self._library is not None:
-                _close_library(self._library)
-                self._library = None
+            self._close_library()
 
     def __enter__(self) -> Self:
         return self

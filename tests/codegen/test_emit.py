@@ -205,6 +205,13 @@ def test_the_system_compiler_takes_the_place_of_zig(tmp_path: Path) -> None:
     assert exported - {""} == {f"net_{n}" for n in ("init", "input", "output", "invoke", "error")}
 
 
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
+def test_a_compiler_for_another_processor_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ToolchainError, match=r"makes code for .* target is ARM \(32 bit\)"):
+        emit(tmp_path / "net", target="cortex-m3", options=BuildOptions(cc="gcc"))
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("kernels", "match"),
     [

@@ -19,7 +19,7 @@ from footprint_compiler.errors import CodegenError
 from footprint_compiler.program import KernelCall, Program
 from footprint_compiler.tensor import TensorSpec
 
-from .samples import sample_plan, sample_program
+from .samples import KERNELS, emit, sample_plan, sample_program
 
 FOOTPRINT = Footprint(1471, 512, 768, 488, 24)
 STRICT = ("-Wall", "-Wextra", "-Werror", "-pedantic", "-Wconversion", "-Wsign-conversion")
@@ -144,6 +144,40 @@ def test_a_program_links_the_static_library_and_calls_everything(
     result = subprocess.run(["./user"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout
     assert float(result.stdout) == pytest.approx(1.0, abs=1.0)
+
+
+BOTH = r"""
+#include "net.h"
+#include "second.h"
+static unsigned char one[NET_ARENA_BYTES] __attribute__((aligned(NET_ARENA_ALIGN)));
+static unsigned char two[SECOND_ARENA_BYTES] __attribute__((aligned(SECOND_ARENA_ALIGN)));
+int main(void)
+{
+    net_ctx first;
+    second_ctx other;
+    if (net_init(&first, one, sizeof one) || second_init(&other, two, sizeof two)) return 1;
+    if (net_invoke(&first) || second_invoke(&other)) return 2;
+    return net_invoke((net_ctx *)(void *)&other) != NET_ERROR_CONTEXT;
+}
+"""
+
+
+def test_two_models_live_in_one_program(artifact: Artifact, tmp_path: Path) -> None:
+    program = sample_program("second")
+    calls = tuple(
+        replace(call, kernel=call.kernel.replace("net_", "second_")) for call in program.calls
+    )
+    second = emit(
+        tmp_path / "second",
+        program=replace(program, calls=calls),
+        kernels=KERNELS.replace("net_", "second_"),
+    )
+    (tmp_path / "both.c").write_text(BOTH)
+    command = [sys.executable, "-m", "ziglang", "cc", f"-I{artifact.path}", f"-I{second.path}"]
+    libraries = [str(artifact.path / "libnet.a"), str(second.path / "libsecond.a")]
+    command += ["both.c", *libraries, "-lm", "-o", "both"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    assert subprocess.run(["./both"], cwd=tmp_path, check=False).returncode == 0
 
 
 def test_the_entry_point_uses_nothing_of_the_footprint_but_the_size_of_the_weights() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import shutil
 import threading
 from dataclasses import replace
@@ -126,6 +127,17 @@ def test_a_closed_model_says_so_and_its_views_stay(artifact: Artifact) -> None:
         with pytest.raises(RunnerError, match="closed"):
             call()
     model.close()
+
+
+def test_a_forgotten_model_releases_its_library(artifact: Artifact) -> None:
+    model = load(artifact)
+    name = artifact.library.name
+    assert name in Path("/proc/self/maps").read_text()
+    view = model.output_view(0)
+    del model
+    gc.collect()
+    assert name not in Path("/proc/self/maps").read_text()
+    assert view.shape == (64,)
 
 
 def test_time_gives_one_positive_number_per_inference(artifact: Artifact) -> None:
