@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,8 @@ from footprint_compiler.lower import extract_program
 from footprint_compiler.memory import plan_memory
 from footprint_compiler.options import BuildOptions
 from footprint_compiler.passes.base import PassContext, run_passes
-from footprint_compiler.passes.pipeline import layout_phase, lower_phase
+from footprint_compiler.passes.pipeline import fuse_phase, layout_phase, legalize_phase, merge_phase
+from footprint_compiler.passes.trace_fusion import trace_fusion
 from footprint_compiler.program import Program
 from footprint_compiler.progress import Reporter
 from footprint_compiler.runtime.loader import load
@@ -94,10 +95,13 @@ def compile_graph(
     context = PassContext(target, options.explain, options.dump_ir, reporter)
     unit = machine_of(target)
     reporter.phase("choose layouts and fuse")
-    module = run_passes(graph.module, [*layout_phase(), *lower_phase(unit)], context)
+    single = run_passes(graph.module, [*layout_phase(), *legalize_phase(unit)], context)
+    grouped = run_passes(single, fuse_phase(), context)
+    module = run_passes(grouped, merge_phase(), context)
+    origins = node_names(trace_fusion(single, grouped), graph.metadata.get("layers", {}))
     reporter.phase("generate kernels")
     name = options.name or "model"
-    program, kernels = extract_program(module, graph, name, unit)
+    program, kernels = extract_program(module, graph, name, unit, origins)
     llvm = tvm.target.Target(dict(target.tvm))
     lowered = {}
     for done, (symbol, kernel) in enumerate(kernels.items()):
@@ -133,6 +137,25 @@ def identifier(text: str) -> str:
     """A C identifier made from any text."""
     cleaned = re.sub(r"[^0-9A-Za-z_]", "_", text).strip("_")[:48]
     return cleaned if cleaned and not cleaned[0].isdigit() else f"m_{cleaned}"
+
+
+def node_names(
+    groups: Sequence[tuple[str, ...]], nodes: Mapping[str, str]
+) -> list[tuple[str, ...]]:
+    """ONNX node names for groups of variable names, each once, in order.
+
+    Args:
+        groups: variable names as ``trace_fusion`` gives them.
+        nodes: variable name at import -> ONNX node name; later passes only append digits.
+    """
+
+    def node(variable: str) -> str:
+        stem = variable
+        while stem and stem not in nodes and stem[-1].isdigit():
+            stem = stem[:-1]
+        return nodes.get(stem, variable)
+
+    return [tuple(dict.fromkeys(node(variable) for variable in group)) for group in groups]
 
 
 def _tensor_alignment(target: Target) -> int:

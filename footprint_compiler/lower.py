@@ -35,7 +35,11 @@ class _State:
 
 
 def extract_program(
-    module: Any, graph: Graph, name: str, machine: Machine
+    module: Any,
+    graph: Graph,
+    name: str,
+    machine: Machine,
+    origins: Sequence[tuple[str, ...]] = (),
 ) -> tuple[Program, dict[str, Kernel]]:
     """Read the bindings of ``main`` in order.
 
@@ -44,19 +48,28 @@ def extract_program(
         graph: names and shapes of the model's inputs and outputs.
         name: C identifier that prefixes every kernel symbol.
         machine: vector unit of the target.
+        origins: names of the ONNX nodes behind each TIR call of ``main``, in order.
 
     Returns:
         The program, and its kernels by C symbol.
     """
-    return _Extraction(module, graph, name, machine).run()
+    return _Extraction(module, graph, name, machine, origins).run()
 
 
 class _Extraction:
-    def __init__(self, module: Any, graph: Graph, name: str, machine: Machine) -> None:
+    def __init__(
+        self,
+        module: Any,
+        graph: Graph,
+        name: str,
+        machine: Machine,
+        origins: Sequence[tuple[str, ...]],
+    ) -> None:
         self.module = module
         self.graph = graph
         self.name = name
         self.machine = machine
+        self.origins = list(origins)
         self.state = _State()
         self.reserved = {spec.name for spec in (*graph.inputs, *graph.outputs)}
 
@@ -235,7 +248,7 @@ class _Extraction:
                 tuple(labels),
                 results,
                 in_place=in_place,
-                layers=(var.name_hint,),
+                layers=self.origins.pop(0) if self.origins else (),
                 macs=kernel.macs,
             )
         )

@@ -10,7 +10,7 @@ rounding only. A value that is used elsewhere ends the chain there.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -33,13 +33,17 @@ _LINEAR = {"relax.nn.conv2d": 1, "relax.nn.conv1d": 1}
 
 @dataclass(frozen=True)
 class _Chain:
-    """base * scale + shift, not yet emitted; ``axis`` is the channel axis of ``base``."""
+    """base * scale + shift, not yet emitted; ``axis`` is the channel axis of ``base``.
+
+    ``name`` is that of the linear operator's variable.
+    """
 
     base: Any
     linear: Any
     scale: np.ndarray
     shift: np.ndarray
     axis: int
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,7 @@ class _Folding:
         return expr
 
     def _visit(self, var: Any, expr: Any) -> Any:
-        chain = self._start(expr) or self._extend(expr)
+        chain = self._start(var, expr) or self._extend(expr)
         if chain is not None:
             return chain if self.uses.get(var, 0) == 1 else self._emit(chain)
         if isinstance(expr, relax.TupleGetItem):
@@ -98,7 +102,7 @@ class _Folding:
             return self.rebuilder.emit(relax.Call(expr.op, arguments, expr.attrs, expr.ty_args))
         return self._force(expr)
 
-    def _start(self, expr: Any) -> _Chain | None:
+    def _start(self, var: Any, expr: Any) -> _Chain | None:
         name = op_name(expr)
         if name == "relax.matmul":
             if not is_constant(expr.args[1]) or len(shape_of(expr.args[1])) != 2:
@@ -114,7 +118,7 @@ class _Folding:
         if not str(expr.ty.dtype).startswith("float"):
             return None
         channels = shape_of(expr)[axis]
-        return _Chain(None, expr, np.ones(channels), np.zeros(channels), axis)
+        return _Chain(None, expr, np.ones(channels), np.zeros(channels), axis, str(var.name))
 
     def _extend(self, expr: Any) -> _Chain | None:
         name = op_name(expr)
@@ -145,7 +149,7 @@ class _Folding:
         scale, shift = _AFFINE[name](chain.scale, chain.shift, vector, swapped)
         if not (np.all(np.isfinite(scale)) and np.all(np.isfinite(shift))):
             return None
-        return _Chain(chain.base, chain.linear, scale, shift, chain.axis)
+        return replace(chain, scale=scale, shift=shift)
 
     def _batch_norm(self, var: Any, expr: Any) -> Any:
         """A tuple with the folded value, for a batch normalization with constant statistics."""
@@ -161,8 +165,8 @@ class _Folding:
         axis = int(attrs.axis)
         held = self.values.get(x)
         if isinstance(held, _Chain) and held.axis == axis:
-            chain = _Chain(
-                held.base, held.linear, held.scale * scale, held.shift * scale + shift, axis
+            chain = replace(
+                held, scale=held.scale * scale, shift=held.shift * scale + shift
             )
         else:
             chain = _Chain(self._force(x), None, scale, shift, axis)
@@ -179,9 +183,8 @@ class _Folding:
                 shape = [1] * array.ndim
                 shape[-1 if op_name(call) == "relax.matmul" else 0] = -1
                 weights = tensor_constant((array * chain.scale.reshape(shape)).astype(dtype))
-            value = emit(
-                relax.Call(call.op, [self._force(call.args[0]), weights], call.attrs, call.ty_args)
-            )
+            arguments = [self._force(call.args[0]), weights]
+            value = emit(relax.Call(call.op, arguments, call.attrs, call.ty_args), chain.name)
         else:
             value = chain.base
             dtype = str(value.ty.dtype)

@@ -26,8 +26,8 @@ def layout_phase() -> list[Pass]:
     ]
 
 
-def lower_phase(machine: Machine) -> list[Pass]:
-    """Relax operators to fused calls of TIR functions; views stay operators."""
+def legalize_phase(machine: Machine) -> list[Pass]:
+    """Relax operators to calls of TIR functions; views stay operators."""
     return [
         Upstream("decompose-operators", relax.transform.DecomposeOpsForInference()),
         Upstream(
@@ -37,7 +37,17 @@ def lower_phase(machine: Machine) -> list[Pass]:
             ),
         ),
         Upstream("annotate-patterns", relax.transform.AnnotateTIROpPattern()),
-        Upstream("fuse-operators", relax.transform.FuseOps()),
+    ]
+
+
+def fuse_phase() -> list[Pass]:
+    """Group calls: elementwise work joins the kernel that produces its operand."""
+    return [Upstream("fuse-operators", relax.transform.FuseOps())]
+
+
+def merge_phase() -> list[Pass]:
+    """One TIR function for each group."""
+    return [
         Upstream("fuse-tir", relax.transform.FuseTIR()),
         Upstream("eliminate-dead-functions", relax.transform.DeadCodeElimination()),
     ]

@@ -24,9 +24,9 @@ class Rebuilder:
         self.values: dict[Any, Any] = {}
         self._hint = ""
 
-    def emit(self, expr: Any) -> Any:
-        """Bind an expression to a variable named after the binding that is being rebuilt."""
-        return self.builder.emit(expr, name_hint=self._hint)
+    def emit(self, expr: Any, name: str = "") -> Any:
+        """Bind an expression; its variable is named after the binding that is being rebuilt."""
+        return self.builder.emit(expr, name_hint=name or self._hint)
 
     def run(
         self,

@@ -16,7 +16,7 @@ from footprint_compiler.kernels.fused import Fused, take_apart
 from footprint_compiler.kernels.generic import schedule_generic
 from footprint_compiler.kernels.machine import Machine
 from footprint_compiler.kernels.matmul import emit_matmul
-from footprint_compiler.kernels.tir import index, prim_func, unravel
+from footprint_compiler.kernels.tir import FAMILY, index, prim_func, unravel
 from footprint_compiler.kernels.window import WindowEmitter
 
 Repack = Callable[[np.ndarray], np.ndarray]
@@ -56,7 +56,8 @@ def emit_kernel(func: Any, machine: Machine, constant_params: frozenset[int]) ->
         if kernel is not None:
             return kernel
     scheduled = schedule_generic(func, machine)
-    return Kernel(scheduled.func, "generic", in_place=scheduled.in_place)
+    family = str(func.attrs[FAMILY]) if FAMILY in func.attrs else "generic"
+    return Kernel(scheduled.func, family, in_place=scheduled.in_place)
 
 
 def _position(fused: Fused, buffer: Any) -> int:

@@ -16,7 +16,7 @@ from typing import Any
 from tvm import tirx
 
 from footprint_compiler.kernels.machine import Machine
-from footprint_compiler.kernels.tir import index, local, loop, prim_func, ramp, seq, splat
+from footprint_compiler.kernels.tir import FAMILY, index, local, loop, prim_func, ramp, seq, splat
 
 
 def softmax_rows(shape: tuple[int, ...], machine: Machine, log: bool) -> Any:
@@ -31,7 +31,7 @@ def softmax_rows(shape: tuple[int, ...], machine: Machine, log: bool) -> Any:
     body = loop(
         "row", 0, rows, lambda row: _row(flat[0], flat[1], row * index(extent), extent, lanes, log)
     )
-    return prim_func([x, out], seq([*views, body]), {"tirx.noalias": False, "op_pattern": 8})
+    return prim_func([x, out], seq([*views, body]), {"tirx.noalias": False, "op_pattern": 8, FAMILY: "softmax"})
 
 
 def _row(x: Any, out: Any, base: Any, extent: int, lanes: int, log: bool) -> Any:

@@ -10,6 +10,8 @@ import tvm_ffi
 from tvm import tirx
 
 INDEX = "int64"
+FAMILY = "fpc.family"
+"""Attribute of a function that is already a kernel: what reports call it."""
 
 
 def index(value: int) -> Any:
