@@ -133,7 +133,8 @@ def limit_of(
     """
     if spec.scale is not None:
         lsb = QUANTIZED_TOLERANCE_LSB if tolerance is None else tolerance
-        unit = spec.scale if spec.dtype.startswith("float") else 1.0
+        # A float output is a multiple of the scale, rounded to float32.
+        unit = spec.scale * (1 + 1e-4) if "float" in spec.dtype else 1.0
         return lsb * unit, f"{lsb:g} LSB"
     if "float" not in spec.dtype:
         return 0.0, "exact"

@@ -35,8 +35,14 @@ class Settings:
 
     def reporter(self) -> LineReporter:
         """Draws progress on a terminal, prints lines elsewhere, near silent with --json or -q."""
+        import logging
+        import warnings
+
         from footprint_compiler.cli.reporter import make_reporter
 
+        if self.verbosity <= 0:  # what libraries below say is for developers
+            logging.getLogger().addHandler(logging.NullHandler())
+            warnings.simplefilter("ignore")
         return make_reporter(-1 if self.as_json else self.verbosity)
 
 

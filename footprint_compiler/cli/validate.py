@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,7 @@ def validate(
     """Compare the outputs of BUILD with ONNX Runtime; exit code 5 when one is out of tolerance."""
     from footprint_compiler import validate as library
     from footprint_compiler.codegen.read import open_artifact
+    from footprint_compiler.output_scales import output_scales
     from footprint_compiler.samples import random_samples, read_samples
 
     artifact = open_artifact(build)
@@ -60,6 +62,11 @@ def validate(
     if library.file_sha256(model) != artifact.manifest["model"]["sha256"]:
         reporter.log(f"{model} is not the file that {build} was built from", "warning")
     reference = library.onnxruntime_reference(model, artifact.outputs, constants)
+    scales = output_scales(model)
+    outputs = [
+        spec if spec.scale is not None else replace(spec, scale=scales.get(spec.name))
+        for spec in artifact.outputs
+    ]
     chosen: Sequence[Sample] = (
         read_samples(inputs, artifact.inputs).samples
         if inputs
@@ -68,7 +75,7 @@ def validate(
     execute = Executor(artifact)
     try:
         report = library.validate(
-            execute, reference, _counted(chosen, reporter), artifact.outputs, tolerance
+            execute, reference, _counted(chosen, reporter), outputs, tolerance
         )
     finally:
         reporter.close()
