@@ -7,7 +7,11 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+
+#: The executable of a model holds its weights: the cache keeps this many files.
+MOST_FILES = 64
 
 
 def cache_folder() -> Path:
@@ -44,6 +48,7 @@ def cached_file(name: str, key: str, make: Callable[[Path], Path]) -> Path:
     folder = cache_folder()
     place = folder / f"{key}-{name}"
     if place.is_file():
+        os.utime(place)
         return place
     work = Path(tempfile.mkdtemp(prefix="work-", dir=folder))
     try:
@@ -51,4 +56,14 @@ def cached_file(name: str, key: str, make: Callable[[Path], Path]) -> Path:
         os.replace(made, place)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+    _forget_oldest(folder)
     return place
+
+
+def _forget_oldest(folder: Path) -> None:
+    """Keep the files used last; another process may be doing the same."""
+    files = [path for path in folder.iterdir() if path.is_file()]
+    with suppress(OSError):
+        files.sort(key=lambda path: path.stat().st_mtime)
+    for path in files[:-MOST_FILES]:
+        path.unlink(missing_ok=True)

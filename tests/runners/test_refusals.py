@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import shutil
 from pathlib import Path
 
@@ -162,37 +161,3 @@ def test_unknown_counter_and_repeats(artifact_for: MakeArtifact) -> None:
         runners.run(artifact, demo_input(), count=True, counter="perf")
     with pytest.raises(UsageError, match="0 repeats"):
         runners.bench(artifact, demo_input(), repeats=0)
-
-
-def test_the_cache_is_used_and_survives_being_unwritable(
-    tmp_path: Path, artifact_for: MakeArtifact, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from footprint_compiler.runners import cache
-
-    monkeypatch.setenv("FPC_CACHE_DIR", str(tmp_path))
-    calls: list[Path] = []
-
-    def make(folder: Path) -> Path:
-        calls.append(folder)
-        (folder / "thing").write_text("made", encoding="utf-8")
-        return folder / "thing"
-
-    key = cache.key_of(["a", b"b"])
-    assert key != cache.key_of(["ab", b""])
-    for _ in range(2):
-        assert cache.cached_file("thing", key, make).read_text(encoding="utf-8") == "made"
-    assert len(calls) == 1
-    assert sorted(path.name for path in cache.cache_folder().iterdir()) == [f"{key}-thing"]
-
-    def fail(folder: Path) -> Path:
-        raise ToolchainError("no compiler")
-
-    with pytest.raises(ToolchainError, match="no compiler"):
-        cache.cached_file("thing", cache.key_of(["other"]), fail)
-    assert len(list(cache.cache_folder().iterdir())) == 1
-
-    file = tmp_path / "file"
-    file.write_text("in the way", encoding="utf-8")
-    monkeypatch.setenv("FPC_CACHE_DIR", str(file))
-    assert cache.cache_folder().is_dir()
-    assert str(os.getpid()) in cache.cache_folder().name
