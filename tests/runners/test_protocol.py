@@ -94,7 +94,7 @@ def test_a_program_that_is_no_qemu() -> None:
 def test_errors_of_the_compiler_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "bad.c").write_text("int f(void) { return x; }\n", encoding="utf-8")
     with pytest.raises(
-        ToolchainError, match="zig cc failed: .*undeclared identifier 'x'"
+        ToolchainError, match=r"zig cc failed: .*undeclared identifier 'x'"
     ) as caught:
         run_zig(["cc", "-c", "bad.c"], tmp_path)
     assert "\n" not in caught.value.message
