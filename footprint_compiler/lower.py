@@ -125,11 +125,13 @@ class _Extraction:
         self.state.constants[label] = array
         return label
 
-    def _new_tensor(self, ty: Any) -> str:
+    def _new_tensor(self, ty: Any, node: str = "") -> str:
+        """A fresh name, after the ONNX node that computes the tensor where that is known."""
         number = len(self.state.tensors)
-        while f"t{number}" in self.reserved or f"t{number}" in self.state.tensors:
+        label = node or f"t{number}"
+        while label in self.reserved or label in self.state.tensors:
+            label = f"{node or 't'}{':' if node else ''}{number}"
             number += 1
-        label = f"t{number}"
         shape = tuple(int(extent) for extent in ty.shape)
         self.state.tensors[label] = TensorSpec(label, shape, str(ty.dtype))
         return label
@@ -236,7 +238,11 @@ class _Extraction:
             labels[position] = self._constant(state.constants[labels[position]], repack)
         ty = call.ty_args[0]
         multiple = isinstance(ty, relax.TupleType)
-        results = tuple(self._new_tensor(field) for field in (ty.fields if multiple else [ty]))
+        nodes = self.origins.pop(0) if self.origins else ()
+        node = nodes[-1] if nodes else ""
+        results = tuple(
+            self._new_tensor(field, node) for field in (ty.fields if multiple else [ty])
+        )
         in_place = tuple(
             (0, position)
             for position in kernel.in_place
@@ -248,7 +254,7 @@ class _Extraction:
                 tuple(labels),
                 results,
                 in_place=in_place,
-                layers=self.origins.pop(0) if self.origins else (),
+                layers=nodes,
                 macs=kernel.macs,
             )
         )
