@@ -7,7 +7,7 @@ this file; the bound of each is its largest error relative to the exact value, i
                      result is right down to subnormal numbers and overflows to infinity
     log      2 ulp   x = m 2^e, m in [sqrt 1/2, sqrt 2), degree 8 after the quadratic term
     tanh     3 ulp   odd polynomial below 0.625, 1 - 2 / (exp(2x) + 1) above
-    sigmoid  3 ulp   1 / (1 + exp(-x))
+    sigmoid  3 ulp   e / (1 + e) below 0, 1 / (1 + e) above, e = exp(-|x|)
     erf      3 ulp   odd polynomial below 1, 1 - exp(P(x)) above
 
 NaN gives NaN. Rounding functions are exact; they are replaced only where the core lacks them.
@@ -203,7 +203,7 @@ def tanh(x: Any, s: _Shape) -> Any:
 
         def choose(a: Any) -> Any:
             large = s.const(1.0) - s.const(2.0) / (exp(a + a, s) + s.const(1.0))
-            return tirx.Select(a < s.const(0.625), small, _with_sign_of(large, value, s))
+            return _with_sign_of(tirx.Select(a < s.const(0.625), small, large), value, s)
 
         return s.let("a", _magnitude(value, s), choose)
 
@@ -211,8 +211,17 @@ def tanh(x: Any, s: _Shape) -> Any:
 
 
 def sigmoid(x: Any, s: _Shape) -> Any:
-    """1 / (1 + exp(-x))."""
-    return s.const(1.0) / (s.const(1.0) + exp(s.const(0.0) - x, s))
+    """1 / (1 + exp(-x)), in a form whose exponential cannot overflow."""
+
+    def quotient(value: Any, power: Any) -> Any:
+        numerator = tirx.Select(value < s.const(0.0), power, s.const(1.0))
+        return numerator / (s.const(1.0) + power)
+
+    def both(value: Any) -> Any:
+        power = exp(s.const(0.0) - _magnitude(value, s), s)
+        return s.let("power", power, lambda p: quotient(value, p))
+
+    return s.let("x", x, both)
 
 
 def erf(x: Any, s: _Shape) -> Any:
