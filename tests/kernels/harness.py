@@ -24,7 +24,12 @@ from footprint_compiler.kernels.emit import Kernel
 from footprint_compiler.kernels.machine import Machine
 from footprint_compiler.lower import extract_program
 from footprint_compiler.passes.base import PassContext, run_passes
-from footprint_compiler.passes.pipeline import layout_phase, lower_phase
+from footprint_compiler.passes.pipeline import (
+    fuse_phase,
+    layout_phase,
+    legalize_phase,
+    merge_phase,
+)
 from footprint_compiler.program import KernelCall, Program
 from footprint_compiler.targets import load_target
 from footprint_compiler.tensor import TensorSpec
@@ -148,7 +153,8 @@ class Bench:
     ) -> Built:
         """Compile all cases for ``machine``."""
         graph = self.graph()
-        passes = [*(layout_phase() if layout else ()), *lower_phase(machine)]
+        passes = [*(layout_phase() if layout else ()), *legalize_phase(machine)]
+        passes += [*fuse_phase(), *merge_phase()]
         module = run_passes(graph.module, passes, PassContext(None))
         return Built.of(self, module, graph, machine, folder, llvm or host_llvm())
 
