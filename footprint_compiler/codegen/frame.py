@@ -113,30 +113,34 @@ class _Walk:
         self, instruction: Instruction, step: Step, after: int
     ) -> tuple[int | None, State]:
         state, flow, reference = step.state, step.flow, self._reference(instruction)
-        if flow is Flow.CALL or flow is Flow.INDIRECT_CALL:
-            self._call(state, reference, step.target, pushes=True)
-        elif flow is Flow.JUMP or flow is Flow.BRANCH:
-            if reference is None and self._is_inside(step.target):
-                self.work.append((step.target or 0, state))
-            else:
-                self._call(state, reference, step.target, pushes=False)
-        elif flow is Flow.INDIRECT_JUMP:
-            if reference is not None and reference.is_function:
-                self._call(state, reference, None, pushes=False)
-            else:
-                known = self.jump_tables
-                self.jump_tables = state if known is None else _join(known, state)
+        address = self._address(reference, step.target)
+        inside = address is not None and self.function.start <= address < self.function.end
+        if flow is Flow.CALL and inside and address != self.function.start:
+            # Thumb-1 has no other jump that reaches so far; nobody calls the middle of a function.
+            flow = Flow.JUMP
+        if flow is Flow.INDIRECT_JUMP and not (reference and reference.is_function):
+            known = self.jump_tables
+            self.jump_tables = state if known is None else _join(known, state)
+        elif flow in (Flow.JUMP, Flow.BRANCH) and inside:
+            self.work.append((address or 0, state))
+        elif flow not in (Flow.NEXT, Flow.RETURN, Flow.MAYBE_RETURN):
+            pushes = flow in (Flow.CALL, Flow.INDIRECT_CALL)
+            goal = reference if address is None else address
+            self.frame.calls.append(Call(state.depth, goal, pushes))
         ends = flow in (Flow.JUMP, Flow.RETURN, Flow.INDIRECT_JUMP)
         return (None if ends else after), state
 
-    def _call(
-        self, state: State, reference: Reference | None, target: int | None, *, pushes: bool
-    ) -> None:
-        if reference is not None and reference.section is not None and reference.offset is None:
+    def _address(self, reference: Reference | None, target: int | None) -> int | None:
+        """Where a direct jump or call goes in this function's section; None for elsewhere."""
+        if reference is None or reference.section != self.function.section:
+            return target if reference is None else None
+        if reference.offset is None:
             # The addend is in the instruction, and the disassembler has added the address to it.
-            reference = Reference("", reference.section, target)
-        goal = reference if reference is not None else target
-        self.frame.calls.append(Call(state.depth, goal, pushes))
+            return target
+        if self.function.arch == "x86-64":
+            # The addend counts from the end of the displacement.
+            return reference.offset + 4
+        return reference.offset & ~1 if self.function.arch in ("arm", "thumb") else reference.offset
 
     def _effect(self, instruction: Instruction, state: State) -> Step:
         if instruction.mnemonic == UNKNOWN:
@@ -161,8 +165,10 @@ class _Walk:
                 return references[address]
         return None
 
-    def _is_inside(self, target: int | None) -> bool:
-        return target is not None and self.function.start <= target < self.function.end
+    def _is_far_jump(self, target: int | None) -> bool:
+        """Armv6-M has no long branch: within a function that saves lr, ``bl`` is used as one."""
+        inside = self._is_inside(target) and target != self.function.start
+        return inside and self.function.arch == "thumb"
 
     def _count(self, address: int) -> None:
         self.visits[address] = self.visits.get(address, 0) + 1

@@ -233,6 +233,28 @@ def test_compiler_helpers_are_counted() -> None:
 
 
 @pytest.mark.parametrize("target", TARGETS)
+def test_a_jump_far_inside_a_function_is_no_call(target: str) -> None:
+    # Thumb-1 jumps farther than 2 KiB with the instruction of a call.
+    body = "".join(f"x = ext(p, x + {index}) * p[{index}];\n" for index in range(300))
+    source = f"""
+    int ext(int *, int);
+    int k(int *p, int x)
+    {{
+        while (x > 3) {{ if (p[x] == 7) {{ x = ext(p, 1); continue; }} {body} }}
+        return x;
+    }}
+    """
+    data = zig_object(source, target, "-fstack-size-section")
+    sizes = stack_sizes(data)
+    function = functions(data)["k"]
+    assert function.end - function.start > 2048
+    assert analyse_frame(function).depth == sizes[function.section, function.start]
+    pushed = 16 if target == "x86-64" else 0
+    total = analyse_frame(function).depth + external_stack_bytes("ext") + pushed
+    assert worst_case_stack([data], ["k"]) == total
+
+
+@pytest.mark.parametrize("target", TARGETS)
 def test_recursion_is_refused_with_its_cycle(target: str) -> None:
     source = """
     int b(int n); __attribute__((noinline)) int a(int n) { return n < 2 ? 1 : n * b(n - 1); }
@@ -267,3 +289,21 @@ def test_another_processor_is_refused(tmp_path: Path) -> None:
     data[18:20] = (243).to_bytes(2, "little")  # EM_RISCV
     with pytest.raises(CodegenError, match="EM_RISCV"):
         worst_case_stack([bytes(data)], ["k"])
+
+
+def test_a_long_branch_of_armv6m_is_no_call() -> None:
+    source = """
+    int ext(int *, int);
+    int far(int n)
+    {
+        int x[4] = {n, n, n, n};
+        for (int i = 0; i < n; i++) {
+            x[i & 3] += ext(x, i);
+            __asm__ volatile(".rept 1500\\nnop\\n.endr");
+        }
+        return x[0];
+    }
+    """
+    found = worst_case_stack([zig_object(source, "cortex-m0plus")], ["far"])
+    near = source.replace("1500", "15")
+    assert found == worst_case_stack([zig_object(near, "cortex-m0plus")], ["far"])
