@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -11,7 +12,8 @@ import onnx
 from footprint_compiler.errors import FpcError, ModelFileError, ModelLimitError
 from footprint_compiler.frontend.context import Context, Node, Refusal, attributes
 from footprint_compiler.frontend.control import select_branch
-from footprint_compiler.frontend.expand import expand_function
+from footprint_compiler.frontend.converters.basic import cast
+from footprint_compiler.frontend.expand import REPLACE, expand_function, outputs_typed_like
 from footprint_compiler.frontend.fold import fold_node
 from footprint_compiler.frontend.macs import node_macs
 from footprint_compiler.frontend.registry import CONVERTERS, why_unsupported
@@ -28,6 +30,7 @@ class Driver:
     Attributes:
         refused: rows (node name, operator, reason, what to do).
         macs: multiply-accumulates by node name, for nodes that have any.
+        inside: how many operators' definitions are being converted, one within another.
     """
 
     def __init__(self, context: Context, opsets: Mapping[str, int]) -> None:
@@ -35,6 +38,7 @@ class Driver:
         self.opsets = opsets
         self.refused: list[Row] = []
         self.macs: dict[str, int] = {}
+        self.inside = 0
 
     def run(self, graph: onnx.GraphProto, scope: dict[str, Value | None]) -> None:
         """Convert ``graph``; ``scope`` maps tensor names to values, None after a refused node."""
@@ -50,6 +54,8 @@ class Driver:
 
     def _node(self, proto: onnx.NodeProto, name: str, scope: dict[str, Value | None]) -> None:
         missing = [i for i in proto.input if i and i not in scope]
+        if missing and self.inside:
+            raise Refusal(f"its definition reads {missing[0]}, which it does not define", REPLACE)
         if missing:
             raise ModelFileError(
                 f"node {name} reads {missing[0]}, which nothing computes before it"
@@ -113,7 +119,7 @@ class Driver:
             if macs:
                 self.macs[name] = self.macs.get(name, 0) + macs
             return values
-        return self._expanded(proto, node, scope)
+        return self._expanded(proto, node)
 
     def _branch(
         self, graph: onnx.GraphProto, scope: Mapping[str, Value | None]
@@ -122,25 +128,41 @@ class Driver:
         self.run(graph, inner)
         return tuple(inner[output.name] for output in graph.output)
 
-    def _expanded(
-        self, proto: onnx.NodeProto, node: Node, scope: Mapping[str, Value | None]
-    ) -> tuple[Value | None, ...]:
+    def _expanded(self, proto: onnx.NodeProto, node: Node) -> tuple[Value | None, ...]:
+        """Convert the operator's definition; float16 is computed in float32 and rounded once."""
+        node, narrow = self._widened(node)
         body = expand_function(proto, node)
         inner: dict[str, Value | None] = dict(zip(body.inputs, node.inputs, strict=False))
         outer, self.opsets = self.opsets, body.opsets
         before = len(self.refused)
+        self.inside += 1
         try:
             for index, step in enumerate(body.nodes):
-                if any(i and i not in inner for i in step.input):
-                    continue
                 self._node(step, f"{node.name}/{step.op_type}_{index}", inner)
         finally:
             self.opsets = outer
+            self.inside -= 1
         if len(self.refused) > before:
             row = self.refused[before]
             del self.refused[before:]
             raise Refusal(f"its definition needs {row[1]}: {row[2]}", row[3])
-        return tuple(inner.get(output) for output in body.outputs)
+        found = [inner.get(output) for output in body.outputs]
+        for index in narrow:
+            value = found[index] if index < len(found) else None
+            if value is not None and value.dtype == "float32":
+                found[index] = cast(self.context, value, "float16")
+        return tuple(found)
+
+    def _widened(self, node: Node) -> tuple[Node, list[int]]:
+        """The node with float32 for float16 inputs, and the outputs that share their type."""
+        half = [v is not None and v.dtype == "float16" for v in node.inputs]
+        if not any(half):
+            return node, []
+        inputs = tuple(
+            cast(self.context, v, "float32") if v is not None and v.dtype == "float16" else v
+            for v in node.inputs
+        )
+        return replace(node, inputs=inputs), outputs_typed_like(node, half)
 
     def _refuse(self, name: str, operator: str, reason: str, remedy: str) -> None:
         self.refused.append((name, operator, reason, remedy))

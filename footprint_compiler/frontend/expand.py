@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,6 +62,17 @@ def expand_function(proto: onnx.NodeProto, node: Node) -> Body:
     nodes = tuple(_instantiate(step, given, absent) for step in function.node)
     opsets = {"" if o.domain == "ai.onnx" else o.domain: o.version for o in function.opset_import}
     return Body(tuple(function.input), tuple(function.output), nodes, {"": node.opset, **opsets})
+
+
+def outputs_typed_like(node: Node, inputs: Sequence[bool]) -> list[int]:
+    """Numbers of the outputs whose type the schema ties to that of a marked input."""
+    try:
+        schema: Any = onnx.defs.get_schema(node.op_type, node.opset, node.domain)
+    except onnx.defs.SchemaError:
+        return []
+    formal = list(schema.inputs)
+    types = {formal[min(i, len(formal) - 1)].type_str for i, marked in enumerate(inputs) if marked}
+    return [i for i, output in enumerate(schema.outputs) if output.type_str in types]
 
 
 def _function(schema: Any, proto: onnx.NodeProto, node: Node) -> onnx.FunctionProto | None:

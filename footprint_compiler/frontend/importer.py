@@ -17,10 +17,11 @@ from footprint_compiler.frontend.context import Context
 from footprint_compiler.frontend.driver import Driver
 from footprint_compiler.frontend.load import load_model
 from footprint_compiler.frontend.qoperator import rewrite_quantized_operators
+from footprint_compiler.frontend.quantized_io import annotate_inputs, annotate_outputs
 from footprint_compiler.frontend.simplify import simplify
-from footprint_compiler.frontend.value import Value
+from footprint_compiler.frontend.value import Value, constant
 from footprint_compiler.graph import Graph
-from footprint_compiler.tensor import TensorSpec
+from footprint_compiler.tensor import DTYPE_BYTES, TensorSpec
 
 
 def import_model(
@@ -43,7 +44,10 @@ def import_model(
     proto, source, sha256 = load_model(model)
     inputs, fixed = bind_inputs(proto.graph, shapes or {}, constants or {})
     plain = rewrite_quantized_operators(proto)
-    module, outputs, driver = _convert(simplify(plain, inputs, fixed), inputs, fixed)
+    simple = simplify(plain, inputs, fixed)
+    module, outputs, driver = _convert(simple, inputs, fixed)
+    inputs = annotate_inputs(simple.graph, inputs)
+    outputs = annotate_outputs(simple.graph, outputs)
     metadata = {
         "macs": dict(driver.macs),
         "macs_total": sum(driver.macs.values()),
@@ -63,6 +67,8 @@ def _convert(
     scope: dict[str, Value | None] = dict(fixed)
     for spec in inputs:
         scope[spec.name] = Value(spec.shape, spec.dtype, expr=params[spec.name])
+        if 0 in spec.shape:  # nothing to compute with at run time
+            scope[spec.name] = constant(np.zeros(spec.shape, spec.dtype))
     failure: Exception | None = None
     results: list[tuple[str, Value]] = []
     with builder.function("main", list(params.values())):
@@ -91,6 +97,10 @@ def _body(
         value = scope.get(output.name)
         if value is None:
             raise ModelFileError(f"nothing computes the output {output.name}")
+        if value.size == 0 or value.dtype not in DTYPE_BYTES:
+            what = "no elements" if value.size == 0 else f"dtype {value.dtype}"
+            row = (output.name, "graph output", f"it has {what}", "remove this output")
+            raise UnsupportedModelError(f"output {output.name} has {what}", nodes=(row,))
         results.append((output.name, value))
     return results
 

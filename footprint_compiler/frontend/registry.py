@@ -60,6 +60,10 @@ _LOOP = (
     "its trip count or condition is decided at run time",
     "export the model with the loop unrolled, or as an LSTM, GRU or RNN",
 )
+_SCAN = (
+    "a scan over a tensor is not compiled",
+    "export the model with the scan unrolled, or as an LSTM, GRU or RNN",
+)
 _DATA = ("the shape of its output depends on data", "move it out of the model")
 _TREE = (
     "tree ensembles are not compiled",
@@ -68,7 +72,7 @@ _TREE = (
 
 REFUSED: dict[tuple[str, str], tuple[str, str]] = {
     ("", "Loop"): _LOOP,
-    ("", "Scan"): _LOOP,
+    ("", "Scan"): _SCAN,
     ("", "NonZero"): _DATA,
     ("", "Unique"): _DATA,
     ("", "NonMaxSuppression"): _DATA,

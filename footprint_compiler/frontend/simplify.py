@@ -12,9 +12,11 @@ from collections.abc import Mapping
 
 import numpy as np
 import onnx
+import onnx.inliner
 import onnx_ir as ir
 from onnxscript.optimizer import optimize_ir
 
+from footprint_compiler.errors import ModelFileError
 from footprint_compiler.frontend.value import Value
 from footprint_compiler.tensor import TensorSpec
 
@@ -29,7 +31,7 @@ def simplify(
 
     Failing is safe: what remains is folded or refused, node by node, during conversion.
     """
-    bound = _bind(model, inputs, fixed)
+    bound = _bind(_inlined(model), inputs, fixed)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -43,6 +45,16 @@ def simplify(
     except Exception as error:
         _LOG.debug("the model is imported without simplification: %s", error)
         return bound
+
+
+def _inlined(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model without functions of its own."""
+    if not model.functions:
+        return model
+    try:
+        return onnx.inliner.inline_local_functions(model)
+    except Exception as error:
+        raise ModelFileError("the functions of the model cannot be inlined") from error
 
 
 def _bind(

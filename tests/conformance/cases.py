@@ -56,6 +56,21 @@ STATIC_INPUTS: dict[str, tuple[int, ...]] = {
 }  # fmt: skip
 MAX_STATIC_ELEMENTS = 64
 
+# Cases whose expected output was not computed with the roundings of the graph: name -> the absolute
+# tolerance used instead of the test's own.
+# - The inverse DFT has an imaginary part of exactly 0; the expected one has up to 1.5e-6, from
+#   numpy.fft in float32.
+# - The expanded float16 attention rounds after every node; the expected output comes from float64
+#   intermediates, so it is one or two units in the last place of float16 away.
+ABSOLUTE_TOLERANCE = {
+    "dft_inverse": 1e-5,
+    "dft_inverse_opset19": 1e-5,
+    "attention_4d_causal_fp16_expanded": 1e-3,
+    "attention_4d_fp16_expanded": 1e-3,
+    "attention_4d_gqa_causal_nonpad_decode_fp16_expanded": 1e-3,
+    "attention_4d_gqa_with_past_and_present_fp16_expanded": 1e-3,
+}
+
 
 @dataclass(frozen=True)
 class Case:
@@ -96,7 +111,8 @@ def load_cases() -> list[Case]:
         if test.model is not None and test.data_sets is not None:
             name = test.name.removeprefix("test_")
             data = [(_arrays(given), _arrays(expected)) for given, expected in test.data_sets]
-            cases.append(Case(name, test.model, data, test.rtol, test.atol))
+            atol = ABSOLUTE_TOLERANCE.get(name, test.atol)
+            cases.append(Case(name, test.model, data, test.rtol, atol))
     return sorted(cases, key=lambda c: c.name)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -16,7 +17,7 @@ Run = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
 
 def with_fpc(graph: Graph) -> Run:
     """Through the whole compiler: kernels, plan, C entry point, shared library."""
-    return compile_in_process(graph)
+    return compile_in_process(graph, cc=shutil.which("gcc") or shutil.which("cc"))
 
 
 def with_virtual_machine(graph: Graph) -> Run:

@@ -10,6 +10,7 @@ from pathlib import Path
 import onnx
 import tvm
 
+from tests.conformance.cases import ABSOLUTE_TOLERANCE
 from tests.conformance.execute import Outcome
 
 FOLDER = Path(__file__).resolve().parent
@@ -46,6 +47,11 @@ def _markdown(rows: Sequence[Outcome], engine: str) -> str:
         "Inputs that determine shapes, axes, counts or modes are bound as constants (`cases.py`).",
         "A result is right when dtype and shape are equal and values agree within the test's own",
         "tolerances, integers exactly.",
+        "",
+        *(
+            f"`{name}` has an absolute tolerance of {atol:g}: see `cases.py` for the reason."
+            for name, atol in ABSOLUTE_TOLERANCE.items()
+        ),
         "",
         "| outcome | cases |",
         "|---|---|",

@@ -44,13 +44,12 @@ def _clip(ctx: Context, node: Node) -> Value:
 
 def _softmax(function: Callable[..., Any], ctx: Context, node: Node) -> Value:
     x = node.input(0)
-    if x.rank == 0:
-        x = reshape(ctx, x, (1,))
+    flat = reshape(ctx, x, (1,)) if x.rank == 0 else x
     if node.opset >= 13:
-        axis = normalize_axis(node.attrs.get("axis", -1), x.rank)
-        return reshape(ctx, ctx.op(function, x, axis=axis), node.input(0).shape)
-    flat, _ = _legacy(ctx, x, node)
-    return reshape(ctx, ctx.op(function, flat, axis=flat.rank - 1), x.shape)
+        axis = normalize_axis(node.attrs.get("axis", -1), flat.rank)
+    else:
+        flat, axis = _legacy(ctx, flat, node)
+    return reshape(ctx, ctx.op(function, flat, axis=axis), x.shape)
 
 
 def _legacy(ctx: Context, x: Value, node: Node) -> tuple[Value, int]:
@@ -131,8 +130,10 @@ def _selu(x: Any, c: Callable[[float], Any], a: dict[str, float]) -> Any:
 
 
 def _softplus(x: Any, c: Callable[[float], Any], a: dict[str, float]) -> Any:
-    """Stable for large |x|: max(x, 0) + log(1 + exp(-|x|))."""
-    return te.max(x, c(0)) + te.log(c(1) + te.exp(-te.abs(x)))
+    """max(x, 0) + log(1 + u) with u = exp(-|x|); a series for small u, where 1 + u loses u."""
+    u = te.exp(-te.abs(x))
+    series = u * (c(1) - u * (c(0.5) - u * c(1 / 3)))
+    return te.max(x, c(0)) + tirx.Select(u < c(1e-2), series, te.log(c(1) + u))
 
 
 def _mish(x: Any, c: Callable[[float], Any], a: dict[str, float]) -> Any:

@@ -65,25 +65,32 @@ def _pow(ctx: Context, node: Node) -> Value:
 
 
 def _mod(ctx: Context, node: Node) -> Value:
+    """With ``fmod`` the sign of the result is that of x, otherwise that of y, as in Python."""
     x, y = node.input(0), node.input(1)
     fmod = bool(node.attrs.get("fmod", 0))
     if not x.is_float:
         return ctx.op(op.mod if fmod else op.floor_mod, x, y)
-    wide = "float32" if x.dtype == "float16" else x.dtype
-    x, y = cast(ctx, x, wide), cast(ctx, y, wide)
+    shape = np.broadcast_shapes(x.shape, y.shape)
+    name = "fmod" if x.dtype == "float64" else "fmodf"
+    zero = tirx.const(0, x.dtype)
 
     def rule(a: Any, b: Any) -> Any:
-        return topi.broadcast.mod(a, b) if not fmod else _fmod(a, b)
+        a, b = topi.broadcast_to(a, shape), topi.broadcast_to(b, shape)
 
-    return cast(ctx, ctx.te(rule, x, y, name="mod"), node.input(0).dtype)
+        def element(*i: Any) -> Any:
+            p, q = a(*i), b(*i)
+            rest = tirx.call_pure_extern(x.dtype, name, p, q)
+            if fmod:
+                return rest
+            other = tirx.any(tirx.all(rest < zero, q > zero), tirx.all(rest > zero, q < zero))
+            signed = tirx.Select(other, rest + q, rest)
+            # a rest of zero takes the sign of y
+            none = tirx.Select(q < zero, tirx.const(-0.0, x.dtype), zero)
+            return tirx.Select(rest == zero, none, signed)
 
+        return te.compute(shape, element, name="mod")
 
-def _fmod(a: Any, b: Any) -> Any:
-    shape = topi.utils.get_const_tuple(a.shape)
-    other = topi.utils.get_const_tuple(b.shape)
-    full = np.broadcast_shapes(shape, other)
-    a, b = topi.broadcast_to(a, full), topi.broadcast_to(b, full)
-    return te.compute(full, lambda *i: tirx.fmod(a(*i), b(*i)), name="fmod")
+    return ctx.te(rule, x, y, name="mod")
 
 
 def _is_inf(ctx: Context, node: Node) -> Value:
@@ -131,7 +138,7 @@ def _where(ctx: Context, node: Node) -> Value:
 
 
 def _xor(ctx: Context, node: Node) -> Value:
-    return ctx.op(op.not_equal, node.input(0), node.input(1))
+    return ctx.op(op.logical_xor, node.input(0), node.input(1))
 
 
 def _sign(ctx: Context, node: Node) -> Value:
@@ -192,7 +199,7 @@ CONVERTERS: Table = {
     "Max": partial(_variadic, op.maximum),
     "Mean": _mean,
     "Min": partial(_variadic, op.minimum),
-    "Mod": _mod,
+    "Mod": widened(_mod),
     "Pow": _pow,
     "Reciprocal": _reciprocal,
     "Sign": _sign,

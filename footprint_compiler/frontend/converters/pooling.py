@@ -122,7 +122,11 @@ def _max(ctx: Context, node: Node) -> Value | tuple[Value, ...]:
         return _max_with_indices(ctx, x, window, bool(node.attrs.get("storage_order", 0)))
     if _is_plain(x, window):
         return _pool(_MAX, ctx, x, window)
-    return _sum(ctx, x, window, te.max, lambda v: v, _lowest(x.dtype))
+    lowest = _lowest(x.dtype)
+    largest = te.comm_reducer(
+        lambda a, b: tirx.max(a, b), lambda dtype: tirx.const(lowest, x.dtype), name="largest"
+    )
+    return _sum(ctx, x, window, largest, lambda v: v, lowest)
 
 
 def _lowest(dtype: str) -> Any:

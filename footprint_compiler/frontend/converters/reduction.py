@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from tvm import relax, tirx
+from tvm import relax, te, tirx
 
 from footprint_compiler.frontend.context import Context, Node, Table, normalize_axis
 from footprint_compiler.frontend.converters.basic import cast, reshape, scalar, widened
@@ -31,7 +31,36 @@ def reduce(
     """``x`` reduced over ``axes``, which may be none."""
     if not axes or x.rank == 0:
         return x
+    if x.is_float and function in (op.max, op.min):
+        return _extreme(ctx, function is op.max, x, axes, keep)
     return ctx.op(function, x, axis=axes, keepdims=keep)
+
+
+def _extreme(ctx: Context, greatest: bool, x: Value, axes: list[int], keep: bool) -> Value:
+    """Maximum or minimum that starts from an infinity; Relax's starts from the largest finite
+    number, and so is wrong for a row of infinities (a row that an attention mask hides)."""
+    limit = float("-inf") if greatest else float("inf")
+    reducer = te.comm_reducer(
+        lambda a, b: tirx.max(a, b) if greatest else tirx.min(a, b),
+        lambda dtype: tirx.const(limit, x.dtype),
+        name="extreme",
+    )
+    shape = [1 if i in axes else d for i, d in enumerate(x.shape) if keep or i not in axes]
+
+    def rule(a: Any) -> Any:
+        reduced = {i: te.reduce_axis((0, x.shape[i]), f"r{i}") for i in axes}
+
+        def element(*i: Any) -> Any:
+            rest = iter(i)
+            places = []
+            for n in range(x.rank):
+                outer = next(rest) if keep or n not in axes else None
+                places.append(reduced[n] if n in axes else outer)
+            return reducer(a(*places), axis=list(reduced.values()))
+
+        return te.compute(shape, element, name="extreme")
+
+    return ctx.te(rule, x, name="reduce_max" if greatest else "reduce_min")
 
 
 def _reduce(

@@ -1,0 +1,67 @@
+"""Scale and zero point of inputs and outputs that are quantized tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import onnx
+
+from footprint_compiler.tensor import TensorSpec
+
+
+def annotate_inputs(graph: onnx.GraphProto, specs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
+    """Specs with the parameters of the DequantizeLinear nodes that alone read each input."""
+    constants = _constants(graph)
+    readers: dict[str, list[onnx.NodeProto]] = {}
+    for node in graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    found = []
+    for spec in specs:
+        nodes = readers.get(spec.name, [])
+        if nodes and all(n.op_type == "DequantizeLinear" for n in nodes):
+            spec = _annotated(spec, nodes[0], constants)
+        found.append(spec)
+    return tuple(found)
+
+
+def annotate_outputs(graph: onnx.GraphProto, specs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
+    """Specs with the parameters of the QuantizeLinear node that computes each output."""
+    constants = _constants(graph)
+    writers = {name: node for node in graph.node for name in node.output}
+    found = []
+    for spec in specs:
+        node = writers.get(spec.name)
+        if node is not None and node.op_type == "QuantizeLinear":
+            spec = _annotated(spec, node, constants)
+        found.append(spec)
+    return tuple(found)
+
+
+def _constants(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
+    found = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Constant":
+            for attribute in node.attribute:
+                if attribute.name == "value":
+                    found[node.output[0]] = attribute.t
+    return found
+
+
+def _annotated(
+    spec: TensorSpec, node: onnx.NodeProto, constants: dict[str, onnx.TensorProto]
+) -> TensorSpec:
+    """``spec`` with per-tensor parameters; unchanged where they are per axis or not constant."""
+    if len(node.input) < 2 or node.input[1] not in constants:
+        return spec
+    scale = onnx.numpy_helper.to_array(constants[node.input[1]])
+    zero = np.zeros(1, "int64")
+    if len(node.input) > 2 and node.input[2]:
+        if node.input[2] not in constants:
+            return spec
+        zero = onnx.numpy_helper.to_array(constants[node.input[2]])
+    if scale.size != 1 or zero.size != 1:
+        return spec
+    return replace(spec, scale=float(scale.item()), zero_point=int(zero.item()))
