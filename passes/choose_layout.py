@@ -60,13 +60,14 @@ class ChooseLayout:
 
     def run(self, module: Any, ctx: PassContext) -> Any:
         """Rewrite ``main``."""
-        return Layouter(module, ctx).run()
+        return Layouter(module, ctx, self.name).run()
 
 
 class Layouter:
     """The state of one rewrite; rules in ``layout_rules`` use its methods."""
 
-    def __init__(self, module: Any, ctx: PassContext) -> None:
+    def __init__(self, module: Any, ctx: PassContext, name: str) -> None:
+        self.name = name
         self.rebuilder = Rebuilder(module)
         self.builder = self.rebuilder.builder
         self.values = self.rebuilder.values
@@ -125,6 +126,11 @@ class Layouter:
                 self._done[key] = self.emit(relax.op.reshape(expr, target))
             else:
                 self._done[key] = self.emit(relax.op.permute_dims(expr, list(axes)))
+                self.ctx.decline(
+                    self.name,
+                    f"a transpose of {shape} by {axes} stays before {self.rebuilder.current}: "
+                    "it reads the bytes in the model's order",
+                )
         return self._done[key]
 
     def reshape(self, expr: Any, shape: Sequence[int]) -> Any:

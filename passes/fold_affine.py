@@ -54,11 +54,12 @@ class FoldAffine:
 
     def run(self, module: Any, ctx: PassContext) -> Any:
         """Rewrite ``main``."""
-        return _Folding(module, ctx).run()
+        return _Folding(module, ctx, self.name).run()
 
 
 class _Folding:
-    def __init__(self, module: Any, ctx: PassContext) -> None:
+    def __init__(self, module: Any, ctx: PassContext, name: str) -> None:
+        self.name = name
         self.rebuilder = Rebuilder(module)
         self.builder = self.rebuilder.builder
         self.values = self.rebuilder.values
@@ -88,7 +89,10 @@ class _Folding:
     def _visit(self, var: Any, expr: Any) -> Any:
         chain = self._start(var, expr) or self._extend(expr)
         if chain is not None:
-            return chain if self.uses.get(var, 0) == 1 else self._emit(chain)
+            if self.uses.get(var, 0) == 1:
+                return chain
+            self.ctx.decline(self.name, f"the chain ends at {var.name}: it is used elsewhere")
+            return self._emit(chain)
         if isinstance(expr, relax.TupleGetItem):
             held = self.values.get(expr.tuple_value)
             if isinstance(held, tuple):
@@ -140,6 +144,9 @@ class _Folding:
         axis = held.axis if isinstance(held, _Chain) else (1 if rank > 2 else rank - 1)
         vector = _per_channel(constant, shape_of(expr), axis)
         if vector is None:
+            self.ctx.decline(
+                self.name, f"{self.rebuilder.current}: the constant varies along more than axis {axis}"
+            )
             return None
         if isinstance(held, _Chain):
             chain = held

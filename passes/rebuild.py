@@ -24,6 +24,11 @@ class Rebuilder:
         self.values: dict[Any, Any] = {}
         self._hint = ""
 
+    @property
+    def current(self) -> str:
+        """Name of the binding that is being rebuilt, or "the result"."""
+        return self._hint or "the result"
+
     def emit(self, expr: Any, name: str = "") -> Any:
         """Bind an expression; its variable is named after the binding that is being rebuilt."""
         return self.builder.emit(expr, name_hint=name or self._hint)
@@ -50,6 +55,7 @@ class Rebuilder:
                     for binding in block.bindings:
                         self._hint = str(binding.var.name)
                         self.values[binding.var] = visit(binding.var, binding.value)
+                self._hint = ""
                 output = builder.emit_output(result(main.body.body))
             builder.emit_func_output(output)
         new_main = builder.get()["main"]
