@@ -279,7 +279,9 @@ def ceil(x: Any, s: _Shape) -> Any:
         return s.let(
             "r",
             nearbyint(value, s),
-            lambda r: r + tirx.Select(r < value, s.const(1.0), s.const(0.0)),
+            lambda r: _with_sign_of(
+                r + tirx.Select(r < value, s.const(1.0), s.const(0.0)), value, s
+            ),
         )
 
     return s.let("x", x, both)
@@ -322,7 +324,8 @@ def mark_math(module: Any, rounding_instructions: bool) -> Any:
     table = _ARITHMETIC if rounding_instructions else {**_ARITHMETIC, **_ROUNDING}
 
     def mark(call: Any) -> Any:
-        name = call.op.name.removeprefix("tirx.") if isinstance(call.op, tvm.ir.Op) else ""
+        # most are tirx.floor and the like, but the operator behind ceil is prim.ceil
+        name = call.op.name.rpartition(".")[2] if isinstance(call.op, tvm.ir.Op) else ""
         if name not in (*table, "rsqrt") or not str(call.ty.dtype).startswith("float32"):
             return call
         dtype = str(call.ty.dtype)

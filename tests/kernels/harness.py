@@ -7,6 +7,7 @@ one program, so that the pipeline, the code generator and the linker run once pe
 from __future__ import annotations
 
 import ctypes
+import io
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import tvm
+from elftools.elf.elffile import ELFFile
 from tvm import relax
 
 from footprint_compiler.codegen.objects import compile_object, lower_kernel
@@ -166,6 +168,7 @@ class Built:
     bench: Bench
     program: Program
     kernels: Mapping[str, Kernel]
+    content: bytes
     library: Any
 
     @classmethod
@@ -176,8 +179,8 @@ class Built:
         lowered = {symbol: lower_kernel(k.func, symbol, llvm) for symbol, k in kernels.items()}
         calls = [replace(call, scratch=lowered[call.kernel].scratch) for call in program.calls]
         program = replace(program, calls=tuple(calls))
-        library = load_object(compile_object(lowered, llvm), folder)
-        return cls(bench, program, kernels, library)
+        content = compile_object(lowered, llvm)
+        return cls(bench, program, kernels, content, load_object(content, folder))
 
     def families(self, name: str) -> list[str]:
         """Kernel families of one case, in order."""
@@ -307,6 +310,13 @@ def _item(spec: TensorSpec) -> int:
 
 def _numpy(spec: TensorSpec) -> np.dtype[Any]:
     return np.dtype(spec.dtype)
+
+
+def undefined_symbols(content: bytes) -> list[str]:
+    """What an object expects from elsewhere."""
+    with io.BytesIO(content) as stream:
+        table = ELFFile(stream).get_section_by_name(".symtab")
+        return [s.name for s in table.iter_symbols() if s["st_shndx"] == "SHN_UNDEF" and s.name]
 
 
 def load_object(content: bytes, folder: Path) -> Any:

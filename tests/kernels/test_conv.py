@@ -52,7 +52,9 @@ CASES: dict[str, Conv] = {
     "dilation2": Conv((1, 9, 11, 5), 8, dilation=(2, 2), padding=(2, 2, 2, 2)),
     "dilation3": Conv((1, 9, 11, 5), 8, dilation=(3, 3), padding=(3, 3, 3, 3)),
     "dilations-differ": Conv((1, 9, 20, 5), 8, dilation=(1, 3), padding=(0, 4, 1, 2)),
-    "dilation-stride": Conv((1, 12, 15, 5), 8, dilation=(2, 3), stride=(3, 2), padding=(1, 3, 2, 0)),
+    "dilation-stride": Conv(
+        (1, 12, 15, 5), 8, dilation=(2, 3), stride=(3, 2), padding=(1, 3, 2, 0)
+    ),
     "asymmetric": Conv((1, 6, 7, 5), 8, padding=(0, 2, 1, 0)),
     "only-top-left": Conv((1, 6, 7, 5), 8, padding=(2, 2, 0, 0)),
     "only-bottom-right": Conv((1, 6, 7, 5), 8, padding=(0, 0, 2, 2)),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tvm import relax
 
-from tests.kernels.harness import Bench, Fleet, execute
+from tests.kernels.harness import Bench, Fleet, execute, undefined_symbols
 
 op = relax.op
 INF, NAN = np.float32(np.inf), np.float32(np.nan)
@@ -157,3 +157,9 @@ def test_odd_functions_keep_the_sign_of_zero(fleet: Fleet, name: str) -> None:
     x, got = _run(fleet, "256", f"{name}-plain")
     zero = x == 0
     np.testing.assert_array_equal(np.signbit(got[zero]), np.signbit(x[zero]))
+
+
+def test_no_function_of_a_c_library_is_called(fleet: Fleet) -> None:
+    for machine in ("scalar", "256"):
+        names = undefined_symbols(fleet[machine].content)
+        assert not names, names
