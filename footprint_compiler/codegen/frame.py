@@ -165,11 +165,6 @@ class _Walk:
                 return references[address]
         return None
 
-    def _is_far_jump(self, target: int | None) -> bool:
-        """Armv6-M has no long branch: within a function that saves lr, ``bl`` is used as one."""
-        inside = self._is_inside(target) and target != self.function.start
-        return inside and self.function.arch == "thumb"
-
     def _count(self, address: int) -> None:
         self.visits[address] = self.visits.get(address, 0) + 1
         if self.visits[address] > _MOST_VISITS:

@@ -289,21 +289,3 @@ def test_another_processor_is_refused(tmp_path: Path) -> None:
     data[18:20] = (243).to_bytes(2, "little")  # EM_RISCV
     with pytest.raises(CodegenError, match="EM_RISCV"):
         worst_case_stack([bytes(data)], ["k"])
-
-
-def test_a_long_branch_of_armv6m_is_no_call() -> None:
-    source = """
-    int ext(int *, int);
-    int far(int n)
-    {
-        int x[4] = {n, n, n, n};
-        for (int i = 0; i < n; i++) {
-            x[i & 3] += ext(x, i);
-            __asm__ volatile(".rept 1500\\nnop\\n.endr");
-        }
-        return x[0];
-    }
-    """
-    found = worst_case_stack([zig_object(source, "cortex-m0plus")], ["far"])
-    near = source.replace("1500", "15")
-    assert found == worst_case_stack([zig_object(near, "cortex-m0plus")], ["far"])
