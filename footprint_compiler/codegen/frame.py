@@ -70,6 +70,9 @@ class _Walk:
 
     def run(self) -> Frame:
         self._follow(self.function.start, State())
+        if self.jump_tables is not None and self.states.keys() >= self.function.instructions.keys():
+            # Nothing in the function is left to jump to: a tail call through a pointer.
+            self.frame.calls.append(Call(self.jump_tables.depth, None, pushes=False))
         while self.jump_tables is not None:
             # Code that only a jump table reaches: its depth is that of the jump.
             state, self.jump_tables = self.jump_tables, None
