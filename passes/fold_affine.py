@@ -97,7 +97,9 @@ class _Folding:
             held = self.values.get(expr.tuple_value)
             if isinstance(held, tuple):
                 return held[expr.index]
-            return self.rebuilder.emit(relax.TupleGetItem(self._force(expr.tuple_value), expr.index))
+            return self.rebuilder.emit(
+                relax.TupleGetItem(self._force(expr.tuple_value), expr.index)
+            )
         normalized = self._batch_norm(var, expr)
         if normalized is not None:
             return normalized
@@ -141,11 +143,14 @@ class _Folding:
             return None
         held = self.values.get(operand)
         rank = len(shape_of(expr))
+        if rank == 0:
+            return None
         axis = held.axis if isinstance(held, _Chain) else (1 if rank > 2 else rank - 1)
         vector = _per_channel(constant, shape_of(expr), axis)
         if vector is None:
             self.ctx.decline(
-                self.name, f"{self.rebuilder.current}: the constant varies along more than axis {axis}"
+                self.name,
+                f"{self.rebuilder.current}: the constant varies along more than axis {axis}",
             )
             return None
         if isinstance(held, _Chain):
@@ -153,8 +158,10 @@ class _Folding:
         else:
             channels = shape_of(expr)[axis]
             chain = _Chain(self._force(operand), None, np.ones(channels), np.zeros(channels), axis)
-        scale, shift = _AFFINE[name](chain.scale, chain.shift, vector, swapped)
-        if not (np.all(np.isfinite(scale)) and np.all(np.isfinite(shift))):
+        with np.errstate(all="ignore"):
+            scale, shift = _AFFINE[name](chain.scale, chain.shift, vector, swapped)
+        if not _representable(str(expr.ty.dtype), scale, shift):
+            self.ctx.decline(self.name, f"{self.rebuilder.current}: a factor is out of range")
             return None
         return replace(chain, scale=scale, shift=shift)
 
@@ -167,14 +174,16 @@ class _Folding:
             return None
         gamma, beta, mean, variance = (constant_array(c).astype("float64") for c in statistics)
         attrs = expr.attrs
-        scale = (gamma if attrs.scale else 1.0) / np.sqrt(variance + float(attrs.epsilon))
-        shift = (beta if attrs.center else 0.0) - mean * scale
+        with np.errstate(all="ignore"):
+            scale = (gamma if attrs.scale else 1.0) / np.sqrt(variance + float(attrs.epsilon))
+            shift = (beta if attrs.center else 0.0) - mean * scale
         axis = int(attrs.axis)
         held = self.values.get(x)
+        if not _representable(str(x.ty.dtype), scale, shift):
+            self.ctx.decline(self.name, f"{self.rebuilder.current}: a factor is out of range")
+            return None
         if isinstance(held, _Chain) and held.axis == axis:
-            chain = replace(
-                held, scale=held.scale * scale, shift=held.shift * scale + shift
-            )
+            chain = replace(held, scale=held.scale * scale, shift=held.shift * scale + shift)
         else:
             chain = _Chain(self._force(x), None, scale, shift, axis)
         return (self._emit(chain),)
@@ -238,6 +247,17 @@ def _per_channel(constant: Any, shape: tuple[int, ...], axis: int) -> np.ndarray
         return None
     vector: np.ndarray = np.broadcast_to(array.reshape(-1), (shape[axis],))
     return vector
+
+
+def _representable(dtype: str, *arrays: np.ndarray) -> bool:
+    """Whether every value is zero or a normal number of ``dtype``."""
+    limits = np.finfo(dtype)
+    return all(
+        bool(
+            np.all((array == 0) | ((np.abs(array) >= limits.tiny) & (np.abs(array) <= limits.max)))
+        )
+        for array in arrays
+    )
 
 
 _AFFINE: dict[str, Any] = {
