@@ -27,6 +27,22 @@ def _inside(value: Any, low: Any, high: Any) -> Any:
     return te.all(value >= low, value < high)
 
 
+QUANTIZED = ("int8", "uint8", "int16")
+
+
+def _wide(dtype: Any) -> str:
+    """The dtype in which products of ``dtype`` are summed."""
+    return "int32" if str(dtype) in QUANTIZED else str(dtype)
+
+
+def _widen(value: Any, dtype: Any, zero_point: int) -> Any:
+    """An element as it enters a product: quantized integers as int32 less their zero point."""
+    if str(dtype) not in QUANTIZED:
+        return value
+    wide = value.astype("int32")
+    return wide - tirx.const(zero_point, "int32") if zero_point else wide
+
+
 def _padding(values: list[int]) -> list[int]:
     """(top, left, bottom, right) from Relax's one, two or four values."""
     if len(values) == 1:
@@ -35,9 +51,18 @@ def _padding(values: list[int]) -> list[int]:
 
 
 def conv2d_nhwc(
-    x: Any, w: Any, stride: list[int], padding: list[int], dilation: list[int], groups: int
+    x: Any,
+    w: Any,
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    groups: int,
+    zero_point: int = 0,
 ) -> Any:
-    """x (N, H, W, C), w (O, C/groups, KH, KW) -> (N, OH, OW, O)."""
+    """x (N, H, W, C), w (O, C/groups, KH, KW) -> (N, OH, OW, O); integers accumulate in int32.
+
+    ``zero_point`` is subtracted from every element of an integer ``x``; padding is zero after that.
+    """
     batch, height, width, _ = _ints(x.shape)
     out_channels, group_in, kernel_height, kernel_width = _ints(w.shape)
     top, left, bottom, right = padding
@@ -51,11 +76,11 @@ def conv2d_nhwc(
     def element(n: Any, h: Any, w_: Any, o: Any) -> Any:
         row = h * stride[0] + i * dilation[0] - top
         column = w_ * stride[1] + j * dilation[1] - left
-        value = x[n, row, column, (o // group_out) * group_in + c]
+        value = _widen(x[n, row, column, (o // group_out) * group_in + c], x.dtype, zero_point)
         if any(padding):
             inside = te.all(_inside(row, 0, height), _inside(column, 0, width))
-            value = tirx.if_then_else(inside, value, tirx.const(0, x.dtype))
-        return te.sum(value * w[o, c, i, j], axis=[i, j, c])
+            value = tirx.if_then_else(inside, value, tirx.const(0, _wide(x.dtype)))
+        return te.sum(value * _widen(w[o, c, i, j], w.dtype, 0), axis=[i, j, c])
 
     return te.compute(
         (batch, out_height, out_width, out_channels),
@@ -67,11 +92,12 @@ def conv2d_nhwc(
             "padding": padding,
             "dilation": dilation,
             "groups": groups,
+            "zero_point": zero_point,
         },
     )
 
 
-def matmul(a: Any, b: Any) -> Any:
+def matmul(a: Any, b: Any, zero_point: int = 0) -> Any:
     """a (..., M, K) x b (..., K, N), batch axes broadcast; vectors as in NumPy."""
     a_shape, b_shape = _ints(a.shape), _ints(b.shape)
     a_vector, b_vector = len(a_shape) == 1, len(b_shape) == 1
@@ -95,10 +121,11 @@ def matmul(a: Any, b: Any) -> Any:
         rest = list(indices[rank:])
         a_index = pick(indices, a_batch) + ([] if a_vector else [rest.pop(0)]) + [depth]
         b_index = [*pick(indices, b_batch), depth] + ([] if b_vector else [rest.pop(0)])
-        return te.sum(a[tuple(a_index)] * b[tuple(b_index)], axis=[depth])
+        left = _widen(a[tuple(a_index)], a.dtype, zero_point)
+        return te.sum(left * _widen(b[tuple(b_index)], b.dtype, 0), axis=[depth])
 
     shape = batch + ([] if a_vector else [a_shape[-2]]) + ([] if b_vector else [b_shape[-1]])
-    return te.compute(tuple(shape), element, name="matmul", attrs={TAG: "matmul"})
+    return te.compute(tuple(shape), element, name="matmul", attrs={TAG: "matmul", "zero_point": zero_point})
 
 
 def max_pool2d_nhwc(
@@ -132,7 +159,12 @@ def max_pool2d_nhwc(
 
 
 def sum_pool2d_nhwc(
-    x: Any, kernel: list[int], stride: list[int], padding: list[int], out: list[int]
+    x: Any,
+    kernel: list[int],
+    stride: list[int],
+    padding: list[int],
+    out: list[int],
+    zero_point: int = 0,
 ) -> Any:
     """Sum over the window; the division of an average pool is a separate stage that fuses."""
     _, height, width, _ = _ints(x.shape)
@@ -143,11 +175,13 @@ def sum_pool2d_nhwc(
         row = h * stride[0] + i - padding[0]
         column = w * stride[1] + j - padding[1]
         inside = te.all(_inside(row, 0, height), _inside(column, 0, width))
-        value = tirx.if_then_else(inside, x[n, row, column, c], tirx.const(0, x.dtype))
+        value = _widen(x[n, row, column, c], x.dtype, zero_point)
+        value = tirx.if_then_else(inside, value, tirx.const(0, _wide(x.dtype)))
         return te.sum(value, axis=[i, j])
 
     attrs = {
         TAG: "sum_pool2d",
+        "zero_point": zero_point,
         "kernel": kernel,
         "stride": stride,
         "padding": padding,

@@ -69,8 +69,16 @@ class ChannelBlock:
 class ConvEmitter:
     """Emits the loop nest of one convolution."""
 
-    def __init__(self, shape: ConvShape, machine: Machine, dtype: str, acc_dtype: str) -> None:
+    def __init__(
+        self,
+        shape: ConvShape,
+        machine: Machine,
+        dtype: str,
+        acc_dtype: str,
+        zero_point: int = 0,
+    ) -> None:
         self.shape = shape
+        self.zero_point = zero_point
         self.dtype = dtype
         self.acc_dtype = acc_dtype
         self.width = machine.lanes(acc_dtype)
@@ -220,7 +228,9 @@ class ConvEmitter:
                             pixel * shape.stride[1] + j * shape.dilation[1] - shape.padding[1]
                         )
                         value = tirx.BufferLoad(x, [n, in_row, column, channel_base + k])
-                        return cast(value, self.dtype, self.acc_dtype)
+                        value = cast(value, self.dtype, self.acc_dtype)
+                        zero = tirx.const(self.zero_point, self.acc_dtype)
+                        return value - zero if self.zero_point else value
 
                     def w_at(vector: int, lanes: int, k: Any, j: int = j) -> Any:
                         where = row_weights + (k + index(j * channels)) * index(padded)

@@ -86,6 +86,10 @@ def _flat(name: str, elements: int, dtype: str) -> Any:
     return tirx.decl_buffer((index(elements),), dtype, name=name)
 
 
+def _zero_point(fused: Fused) -> int:
+    return int(fused.attrs.get("zero_point", 0))
+
+
 def _conv_shape(fused: Fused) -> ConvShape:
     x, w = fused.operands
     batch, height, width, channels = (int(e) for e in x.shape)
@@ -120,7 +124,7 @@ def _conv2d(fused: Fused, machine: Machine, constant_params: frozenset[int]) -> 
     if shape.groups == shape.in_channels == shape.out_channels and shape.groups > 1:
         return _depthwise(fused, shape, machine, position)
     flat = shape.flattened()
-    emitter = ConvEmitter(flat, machine, dtype, fused.accumulator)
+    emitter = ConvEmitter(flat, machine, dtype, fused.accumulator, _zero_point(fused))
     packed = _flat("packed", emitter.packed_elements, str(w.dtype))
     height, width = shape.out_height, shape.out_width
 
@@ -162,9 +166,11 @@ def _depthwise(fused: Fused, shape: ConvShape, machine: Machine, position: int) 
         shape,
         machine,
         dtype,
-        tirx.const(0, dtype),
+        fused.accumulator,
+        tirx.const(0, fused.accumulator),
         lambda acc, value, weight: acc + value * weight,
         weighted=True,
+        zero_point=_zero_point(fused),
     )
     packed = _flat("packed", prod(int(e) for e in w.shape), str(w.dtype))
     body = emitter.emit(
@@ -204,11 +210,13 @@ def _pool(fused: Fused, machine: Machine, constant_params: frozenset[int]) -> Ke
         shape,
         machine,
         dtype,
-        tirx.min_value(dtype) if largest else tirx.const(0, dtype),
+        fused.accumulator,
+        tirx.min_value(dtype) if largest else tirx.const(0, fused.accumulator),
         (lambda acc, value, _: tirx.max(acc, value))
         if largest
         else (lambda acc, value, _: acc + value),
         weighted=False,
+        zero_point=_zero_point(fused),
     )
     body = emitter.emit(
         x, None, lambda n, h, column, c, value: fused.store([n, h, column, c], value)
@@ -237,7 +245,9 @@ def _dense(fused: Fused, machine: Machine, position: int) -> Kernel:
     lead = fused.out_shape[:-1]
     rows = prod(lead)
     shape = ConvShape(1, 1, rows, depth, 1, rows, columns, (1, 1))
-    emitter = ConvEmitter(shape, machine, str(a.dtype), fused.accumulator)
+    emitter = ConvEmitter(
+        shape, machine, str(a.dtype), fused.accumulator, _zero_point(fused)
+    )
     packed = _flat("packed", emitter.packed_elements, str(b.dtype))
     flat_a = tirx.decl_buffer((index(1), index(1), index(rows), index(depth)), a.dtype, name="rows")
 

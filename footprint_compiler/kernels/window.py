@@ -16,10 +16,14 @@ from tvm import tirx
 
 from footprint_compiler.kernels.conv import ConvShape, Segment, Store, column_segments, kernel_rows
 from footprint_compiler.kernels.machine import Machine
-from footprint_compiler.kernels.tir import index, local, loop, ramp, seq, splat
+from footprint_compiler.kernels.tir import cast, index, local, loop, ramp, seq, splat
 
 Combine = Callable[[Any, Any, Any], Any]
 """(accumulator, input vector, weight vector or None) -> new accumulator."""
+
+
+UNROLLED_TAPS = 11
+"""Kernel rows of at most this many taps are written out where no border is near."""
 
 
 class WindowEmitter:
@@ -28,10 +32,12 @@ class WindowEmitter:
     Args:
         shape: ``groups == in_channels == out_channels``.
         machine: vector unit.
-        dtype: of input and accumulator.
+        dtype: of the input.
+        acc_dtype: of the accumulator.
         initial: value of the accumulator before the first tap.
         combine: how a tap enters the accumulator.
         weighted: whether there is one weight per tap and channel.
+        zero_point: subtracted from every input element.
     """
 
     def __init__(
@@ -39,16 +45,20 @@ class WindowEmitter:
         shape: ConvShape,
         machine: Machine,
         dtype: str,
+        acc_dtype: str,
         initial: Any,
         combine: Combine,
         weighted: bool,
+        zero_point: int = 0,
     ) -> None:
         self.shape = shape
         self.dtype = dtype
+        self.acc_dtype = acc_dtype
+        self.zero_point = zero_point
         self.initial = initial
         self.combine = combine
         self.weighted = weighted
-        self.width = machine.lanes(dtype)
+        self.width = machine.lanes(acc_dtype)
         taps_live = shape.kernel[1] if weighted else 0
         room = max(1, machine.registers - taps_live - 3)
         self.pixels = min(shape.out_width, 8, max(1, room // 2))
@@ -117,7 +127,7 @@ class WindowEmitter:
     ) -> Any:
         shape = self.shape
         first = t * index(segment.pixels) + index(segment.begin)
-        acc = local("acc", segment.pixels * self.width, self.dtype)
+        acc = local("acc", segment.pixels * self.width, self.acc_dtype)
 
         def slot(pixel: int) -> Any:
             return ramp(pixel * self.width, lanes)
@@ -126,27 +136,37 @@ class WindowEmitter:
             in_row = (
                 h * index(shape.stride[0]) + i * index(shape.dilation[0]) - index(shape.padding[0])
             )
-            statements = []
-            for j in range(shape.kernel[1]):
-                column = j * shape.dilation[1] - shape.padding[1]
+
+            def tap(j: Any) -> list[Any]:
+                step = index(shape.dilation[1])
+                offset = (index(j) if isinstance(j, int) else j) * step - index(shape.padding[1])
                 weight = None
                 if self.weighted:
-                    where = (i * index(shape.kernel[1]) + index(j)) * index(shape.out_channels)
+                    where = (i * index(shape.kernel[1]) + j) * index(shape.out_channels)
                     weight = tirx.BufferLoad(weights, [ramp(where + channel, lanes)])
+                    weight = cast(weight, str(weights.dtype), self.acc_dtype, lanes)
+                updates = []
                 for pixel in range(segment.pixels):
-                    if not segment.interior:
-                        at = (segment.begin + pixel) * shape.stride[1] + column
-                        if not 0 <= at < shape.in_width:
-                            continue
-                    where_x = first * index(shape.stride[1]) + index(
-                        pixel * shape.stride[1] + column
-                    )
-                    value = tirx.BufferLoad(x, [n, in_row, where_x, ramp(channel, lanes)])
+                    if not segment.interior and not inside(j, pixel):
+                        continue
+                    column = (first + index(pixel)) * index(shape.stride[1]) + offset
+                    value = tirx.BufferLoad(x, [n, in_row, column, ramp(channel, lanes)])
+                    value = cast(value, self.dtype, self.acc_dtype, lanes)
+                    if self.zero_point:
+                        value = value - splat(tirx.const(self.zero_point, self.acc_dtype), lanes)
                     old = tirx.BufferLoad(acc, [slot(pixel)])
-                    statements.append(
+                    updates.append(
                         tirx.BufferStore(acc, self.combine(old, value, weight), [slot(pixel)])
                     )
-            return seq(statements) if statements else tirx.Evaluate(index(0))
+                return updates
+
+            if segment.interior and shape.kernel[1] > UNROLLED_TAPS:
+                return loop("j", 0, shape.kernel[1], lambda j: seq(tap(j)))
+            return seq([update for j in range(shape.kernel[1]) for update in tap(j)])
+
+        def inside(j: int, pixel: int) -> bool:
+            column = (segment.begin + pixel) * shape.stride[1] + j * shape.dilation[1]
+            return 0 <= column - shape.padding[1] < shape.in_width
 
         begin, end = kernel_rows(shape, h)
         zero = [

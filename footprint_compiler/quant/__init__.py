@@ -1,0 +1,1 @@
+"""Quantized arithmetic: pure Python and NumPy, the definitions that every kernel follows."""
