@@ -5,7 +5,7 @@
  * Arena and stack are painted before the first run and examined after the last; the second and
  * later runs find the arena as the run before left it, and must give the same outputs.
  */
-#include "model.h"
+#include "harness-model.h"
 #include "port.h"
 
 #include <stdint.h>
@@ -34,21 +34,21 @@ typedef struct {
 } report;
 
 static struct {
-    unsigned char pad[(MODEL_ARENA_ALIGN - GUARD_BYTES % MODEL_ARENA_ALIGN) % MODEL_ARENA_ALIGN
+    unsigned char pad[(Model_ARENA_ALIGN - GUARD_BYTES % Model_ARENA_ALIGN) % Model_ARENA_ALIGN
         + GUARD_BYTES];
-    unsigned char arena[MODEL_ARENA_BYTES + GUARD_BYTES];
-} memory __attribute__((section(".bss.fpc_arena"), aligned(MODEL_ARENA_ALIGN)));
+    unsigned char arena[Model_ARENA_BYTES + GUARD_BYTES];
+} memory __attribute__((section(".bss.fpc_arena"), aligned(Model_ARENA_ALIGN)));
 
-static unsigned char stack[MODEL_STACK_BLOCK]
+static unsigned char stack[Model_STACK_BLOCK]
     __attribute__((section(".bss.fpc_stack"), aligned(16)));
 
-#if MODEL_EXTERN_WEIGHTS
-static unsigned char weights[MODEL_WEIGHTS_BYTES ? MODEL_WEIGHTS_BYTES : 1]
-    __attribute__((section(".bss.fpc_weights"), aligned(MODEL_WEIGHTS_ALIGN)));
+#if Model_EXTERN_WEIGHTS
+static unsigned char weights[Model_WEIGHTS_BYTES ? Model_WEIGHTS_BYTES : 1]
+    __attribute__((section(".bss.fpc_weights"), aligned(Model_WEIGHTS_ALIGN)));
 #endif
 
-static const size_t input_bytes[] = MODEL_INPUT_BYTES;
-static const size_t output_bytes[] = MODEL_OUTPUT_BYTES;
+static const size_t input_bytes[] = Model_INPUT_BYTES;
+static const size_t output_bytes[] = Model_OUTPUT_BYTES;
 
 /* The instruction counter watches these two addresses. */
 __attribute__((noinline)) void fpc_count_begin(void)
@@ -101,26 +101,26 @@ __attribute__((noinline)) static int measured(function called, void *argument)
     return result;
 }
 
-static uint32_t hash_outputs(MODEL_CTX *ctx)
+static uint32_t hash_outputs(Model_CTX *ctx)
 {
     uint32_t hash = 2166136261u;
-    for (int i = 0; i < MODEL_NUM_OUTPUTS; i++) {
-        const unsigned char *data = MODEL_OUTPUT(ctx, i);
+    for (int i = 0; i < Model_NUM_OUTPUTS; i++) {
+        const unsigned char *data = Model_OUTPUT(ctx, i);
         for (size_t j = 0; j < output_bytes[i]; j++)
             hash = (hash ^ data[j]) * 16777619u;
     }
     return hash;
 }
 
-static int start(MODEL_CTX *ctx)
+static int start(Model_CTX *ctx)
 {
-#if MODEL_EXTERN_WEIGHTS
+#if Model_EXTERN_WEIGHTS
     int file = port_open("weights.bin", 0);
-    need(file >= 0 && port_read(file, weights, MODEL_WEIGHTS_BYTES) == 0, "cannot read weights\n");
+    need(file >= 0 && port_read(file, weights, Model_WEIGHTS_BYTES) == 0, "cannot read weights\n");
     port_close(file);
-    return MODEL_INIT(ctx, memory.arena, MODEL_ARENA_BYTES, weights, MODEL_WEIGHTS_BYTES);
+    return Model_INIT(ctx, memory.arena, Model_ARENA_BYTES, weights, Model_WEIGHTS_BYTES);
 #else
-    return MODEL_INIT(ctx, memory.arena, MODEL_ARENA_BYTES);
+    return Model_INIT(ctx, memory.arena, Model_ARENA_BYTES);
 #endif
 }
 
@@ -129,18 +129,18 @@ static void examine_guards(report *found)
     const unsigned char *block = (const unsigned char *)&memory;
     size_t arena = sizeof memory.pad;
     uint32_t below = count_changed(block, 0, arena);
-    uint32_t above = count_changed(block, arena + MODEL_ARENA_BYTES, sizeof memory);
+    uint32_t above = count_changed(block, arena + Model_ARENA_BYTES, sizeof memory);
     found->guards_below = below > found->guards_below ? below : found->guards_below;
     found->guards_above = above > found->guards_above ? above : found->guards_above;
 }
 
-static void run(MODEL_CTX *ctx, const request *asked, int file, report *found)
+static void run(Model_CTX *ctx, const request *asked, int file, report *found)
 {
     for (uint32_t i = 0; i < asked->runs && found->invoke_result == 0; i++) {
         need(port_seek(file, sizeof *asked) == 0, "cannot seek in in.bin\n");
-        for (int j = 0; j < MODEL_NUM_INPUTS; j++)
-            need(port_read(file, MODEL_INPUT(ctx, j), input_bytes[j]) == 0, "in.bin is short\n");
-        found->invoke_result = measured((function)MODEL_INVOKE, ctx);
+        for (int j = 0; j < Model_NUM_INPUTS; j++)
+            need(port_read(file, Model_INPUT(ctx, j), input_bytes[j]) == 0, "in.bin is short\n");
+        found->invoke_result = measured((function)Model_INVOKE, ctx);
         found->last_hash = hash_outputs(ctx);
         if (i == 0)
             found->first_hash = found->last_hash;
@@ -151,7 +151,7 @@ static void run(MODEL_CTX *ctx, const request *asked, int file, report *found)
 static void examine(report *found)
 {
     const unsigned char *block = (const unsigned char *)&memory;
-    size_t arena = sizeof memory.pad, end = arena + MODEL_ARENA_BYTES;
+    size_t arena = sizeof memory.pad, end = arena + Model_ARENA_BYTES;
     size_t last = end;
     while (last > arena && block[last - 1] == paint_at(last - 1))
         last--;
@@ -167,7 +167,7 @@ int main(void)
 {
     request asked;
     report found = {MAGIC, 0, 0, 0, 0, 0, 0, 0, 0, 0};
-    MODEL_CTX ctx;
+    Model_CTX ctx;
     int file = port_open("in.bin", 0);
     need(file >= 0 && port_read(file, &asked, sizeof asked) == 0, "cannot read in.bin\n");
     need(asked.magic == MAGIC, "in.bin is not a request\n");
@@ -184,8 +184,8 @@ int main(void)
 
     file = port_open("out.bin", 1);
     need(file >= 0, "cannot write out.bin\n");
-    for (int i = 0; i < MODEL_NUM_OUTPUTS && found.init_result == 0; i++)
-        need(port_write(file, MODEL_OUTPUT(&ctx, i), output_bytes[i]) == 0, "out.bin\n");
+    for (int i = 0; i < Model_NUM_OUTPUTS && found.init_result == 0; i++)
+        need(port_write(file, Model_OUTPUT(&ctx, i), output_bytes[i]) == 0, "out.bin\n");
     port_close(file);
     file = port_open("report.bin", 1);
     need(file >= 0 && port_write(file, &found, sizeof found) == 0, "cannot write report.bin\n");

@@ -75,24 +75,27 @@ def stack_block_bytes(artifact: Artifact) -> int:
 
 
 def model_header(artifact: Artifact, stack_bytes: int) -> str:
-    """``model.h``: the names of this artifact under the names that ``harness.c`` uses."""
+    """``harness-model.h``: the names of this artifact under those that ``harness.c`` uses.
+
+    No artifact has a macro in mixed case or a header with a dash, whatever its name.
+    """
     name, upper = artifact.name, artifact.name.upper()
     lines = ["#include <stdint.h>", f'#include "{artifact.header.name}"']
-    lines += [f"#define MODEL_CTX {name}_ctx"]
+    lines += [f"#define Model_CTX {name}_ctx"]
     for function in ("init", "input", "output", "invoke"):
-        lines += [f"#define MODEL_{function.upper()} {name}_{function}"]
+        lines += [f"#define Model_{function.upper()} {name}_{function}"]
     for macro in ("ARENA_BYTES", "ARENA_ALIGN", "NUM_INPUTS", "NUM_OUTPUTS", "WEIGHTS_BYTES"):
-        lines += [f"#define MODEL_{macro} {upper}_{macro}"]
+        lines += [f"#define Model_{macro} {upper}_{macro}"]
     for kind, specs in (("INPUT", artifact.inputs), ("OUTPUT", artifact.outputs)):
         sizes = ", ".join(f"{upper}_{kind}_{i}_BYTES" for i in range(len(specs))) or "0"
-        lines += [f"#define MODEL_{kind}_BYTES {{{sizes}}}"]
+        lines += [f"#define Model_{kind}_BYTES {{{sizes}}}"]
     lines += [
-        f"#define MODEL_STACK_BLOCK {stack_bytes}",
+        f"#define Model_STACK_BLOCK {stack_bytes}",
         f"#ifdef {upper}_WEIGHTS_ALIGN",
-        "#define MODEL_EXTERN_WEIGHTS 1",
-        f"#define MODEL_WEIGHTS_ALIGN {upper}_WEIGHTS_ALIGN",
+        "#define Model_EXTERN_WEIGHTS 1",
+        f"#define Model_WEIGHTS_ALIGN {upper}_WEIGHTS_ALIGN",
         "#else",
-        "#define MODEL_EXTERN_WEIGHTS 0",
+        "#define Model_EXTERN_WEIGHTS 0",
         "#endif",
     ]
     return "\n".join(lines) + "\n"
@@ -141,7 +144,7 @@ def build_harness(artifact: Artifact, machine: Machine) -> Path:
     )
 
     def make(folder: Path) -> Path:
-        (folder / "model.h").write_text(header, encoding="utf-8")
+        (folder / "harness-model.h").write_text(header, encoding="utf-8")
         (folder / "board.ld").write_text(script, encoding="utf-8")
         flags = ["-O2", "-g0", "-fno-sanitize=all", "-fno-stack-protector"]
         flags += [f"-I{folder}", f"-I{library.header.parent.resolve()}", f"-I{SOURCES}"]
