@@ -13,7 +13,7 @@ import numpy as np
 import tvm
 
 from footprint_compiler.artifact import Artifact
-from footprint_compiler.codegen.emit import emit_artifact
+from footprint_compiler.codegen.emit import check_output, emit_artifact
 from footprint_compiler.codegen.objects import compile_object, lower_kernel
 from footprint_compiler.frontend import import_model
 from footprint_compiler.graph import Graph
@@ -62,6 +62,7 @@ def build(
     machine = load_target(target)
     folder = Path(out) if out is not None else Path("build") / Path(model).stem
     name = options.name or identifier(folder.name.removesuffix(".tar"))
+    check_output(folder, options.format)
     reporter.phase("import the model")
     graph = import_model(model, options.shapes, options.constants)
     return build_graph(graph, machine, replace(options, name=name), folder, reporter)

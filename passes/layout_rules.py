@@ -331,7 +331,10 @@ def flatten_into_matmul(layouter: Layouter, call: Any, var: Any) -> Any:
     matrices = [user for user in users if user is not None and op_name(user) == "relax.matmul"]
     if len(matrices) != len(users) or not users:
         return None
-    if not all(user.args[0].same_as(var) and is_constant(user.args[1]) for user in matrices):
+    weights = [user.args[1] for user in matrices]
+    if not all(user.args[0].same_as(var) for user in matrices):
+        return None
+    if not all(is_constant(item) and len(shape_of(item)) <= 2 for item in weights):
         return None
     order = np.arange(prod(logical_shape[1:])).reshape(logical_shape[1:])
     inverse = np.argsort([axis - 1 for axis in value.perm[1:]])

@@ -12,15 +12,17 @@ from footprint_compiler.passes.expand_power import ExpandPower
 from footprint_compiler.passes.fold_affine import FoldAffine
 from footprint_compiler.passes.fold_constants import FoldConstants
 from footprint_compiler.passes.keep_views import VIEW_OPS, conditional_legalize_map
+from footprint_compiler.passes.lower_qdq import LowerQdq
 
 
 def layout_phase() -> list[Pass]:
     """Relax to Relax: fewer operators, channels last."""
     return [
-        FoldConstants(),
         ExpandPower(),
         FoldAffine(),  # before layout: it knows channel axes by their ONNX position
         ChooseLayout(),
+        LowerQdq(),  # after layout: integer kernels are channels last
+        FoldConstants(),  # after QDQ: weights that stay in float are dequantized here
         Upstream("eliminate-common-subexpressions", relax.transform.EliminateCommonSubexpr()),
         Upstream("eliminate-dead-code", relax.transform.DeadCodeElimination()),
     ]

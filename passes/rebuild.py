@@ -20,7 +20,8 @@ class Rebuilder:
     def __init__(self, module: Any) -> None:
         self.module = module
         self.main = module["main"]
-        self.builder = relax.BlockBuilder()
+        others = {gv: f for gv, f in module.functions.items() if gv.name_hint != "main"}
+        self.builder = relax.BlockBuilder(tvm.IRModule(others, attrs=module.attrs))
         self.values: dict[Any, Any] = {}
         self._hint = ""
 
@@ -58,12 +59,13 @@ class Rebuilder:
                 self._hint = ""
                 output = builder.emit_output(result(main.body.body))
             builder.emit_func_output(output)
-        new_main = builder.get()["main"]
+        rebuilt = builder.finalize()
         if main.attrs:
-            new_main = new_main.with_attrs(dict(main.attrs.items()))
-        functions = {gv: f for gv, f in self.module.functions.items() if gv.name_hint != "main"}
-        functions[self.module.get_global_var("main")] = new_main
-        return tvm.IRModule(functions, attrs=self.module.attrs)
+            rebuilt.update_func(
+                rebuilt.get_global_var("main"),
+                rebuilt["main"].with_attrs(dict(main.attrs.items())),
+            )
+        return rebuilt
 
     def renamed(self, expr: Any) -> Any:
         """``expr`` over the new variables; for visitors whose stand-ins are expressions."""

@@ -1,0 +1,83 @@
+"""QuantizeLinear(op(DequantizeLinear(...))) -> one integer operator, wherever the QDQ came from.
+
+With x = sx (qx - zx), W = sw qw, b = sx sw qb, and y = sy (qy - zy):
+
+    qy = clamp(round((sum (qx - zx) qw + qb) * sx sw / sy) + zy)
+
+which is the graph as written with exact real arithmetic, but for the rounding of halves and of the
+fixed-point multiplier (see ``quant.fixed_point``). Relu and Clip before QuantizeLinear become the
+clamp, exactly, because quantization is monotonic. Operators that only move elements (reshape,
+transpose, max pool, concatenation, pad, slice) run on the integers where input and output have the
+same scale; any elementwise function of one tensor becomes a table of 256 entries.
+
+What matches no rule stays in float between its DequantizeLinear and QuantizeLinear, and is named.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import tvm
+from tvm import relax
+
+from footprint_compiler.passes.base import PassContext
+from footprint_compiler.passes.qdq_graph import QdqGraph
+from footprint_compiler.passes.qdq_rules import RULES
+from footprint_compiler.passes.rebuild import op_name
+
+
+@dataclass(frozen=True)
+class LowerQdq:
+    """See the module."""
+
+    name: str = "lower-qdq"
+
+    def run(self, module: Any, ctx: PassContext) -> Any:
+        """Rewrite ``main``; float operators that nobody needs any more are left to dead code."""
+        graph = QdqGraph(module)
+        rebuilder = graph.rebuilder
+
+        def visit(var: Any, expr: Any) -> Any:
+            if op_name(expr) == "relax.quantize":
+                output = graph.output_of(expr)
+                if output is not None:
+                    source, clamp = graph.strip_clamps(expr.args[0], output)
+                    producer = graph.definition(source)
+                    rule = RULES.get(op_name(producer))
+                    lowered = rule(graph, producer, clamp) if rule is not None else None
+                    if lowered is None:
+                        lowered = graph.table(expr, output)
+                    if lowered is not None:
+                        return rebuilder.emit(lowered)
+                    ctx.decline(self.name, f"{op_name(producer)} at {var.name} stays in float")
+            new = rebuilder.renamed(expr)
+            if isinstance(new, (relax.Call, relax.TupleGetItem, relax.Tuple)):
+                return rebuilder.emit(new)
+            return new
+
+        return rebuilder.run(visit, rebuilder.renamed, lambda var: var)
+
+
+def float_islands(module: Any) -> list[str]:
+    """Names of operators that compute in float between quantized tensors."""
+    found = []
+    floats: set[Any] = set()
+    for block in module["main"].body.blocks:
+        for binding in block.bindings:
+            value = binding.value
+            if not isinstance(value, relax.Call):
+                continue
+            name = op_name(value)
+            if name == "relax.dequantize":
+                floats.add(binding.var)
+                continue
+            reads = any(
+                isinstance(arg, tvm.ir.Var) and arg in floats
+                for argument in value.args
+                for arg in (argument.fields if isinstance(argument, relax.Tuple) else [argument])
+            )
+            if reads and name != "relax.quantize":
+                floats.add(binding.var)
+                found.append(str(binding.var.name))
+    return found

@@ -1,0 +1,172 @@
+"""What the rules of ``lower-qdq`` ask of a graph: where a float value is a quantized tensor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import tvm
+from tvm import relax
+
+from footprint_compiler.kernels.quantized import Output
+from footprint_compiler.passes.rebuild import Rebuilder, constant_array, is_constant, op_name
+
+LIMITS = {"int8": (-128, 127), "uint8": (0, 255)}
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """A float value that is the image of a quantized tensor.
+
+    Attributes:
+        expr: the integer tensor, an expression of the new graph.
+        array: its value where it is a constant.
+        scale, zero_point: per tensor (size 1) or along ``axis``.
+    """
+
+    expr: Any
+    array: np.ndarray | None
+    scale: np.ndarray
+    zero_point: np.ndarray
+    axis: int
+
+    @property
+    def per_tensor(self) -> bool:
+        """One scale and zero point for the whole tensor."""
+        return self.scale.size == 1
+
+
+@dataclass(frozen=True)
+class Target:
+    """The tensor that a QuantizeLinear writes, with clamps that precede it."""
+
+    scale: float
+    output: Output
+
+
+class QdqGraph:
+    """Definitions of the old graph, and the new graph that is being built."""
+
+    def __init__(self, module: Any) -> None:
+        self.rebuilder = Rebuilder(module)
+        self._definitions = {
+            binding.var: binding.value
+            for block in module["main"].body.blocks
+            for binding in block.bindings
+        }
+
+    def definition(self, expr: Any) -> Any:
+        """The old expression behind a variable (itself for anything else)."""
+        return self._definitions.get(expr, expr) if isinstance(expr, tvm.ir.Var) else expr
+
+    def quantized(self, expr: Any) -> Quantized | None:
+        """The quantized tensor behind a float expression."""
+        producer = self.definition(expr)
+        if op_name(producer) != "relax.dequantize":
+            return None
+        scale, zero = producer.args[1], producer.args[2]
+        if not is_constant(scale) or not is_constant(zero):
+            return None
+        integer = self.definition(producer.args[0])
+        array = constant_array(integer) if is_constant(integer) else None
+        return Quantized(
+            self.rebuilder.renamed(producer.args[0]),
+            array,
+            constant_array(scale).astype("float64").ravel(),
+            constant_array(zero).astype("int64").ravel(),
+            int(producer.attrs.axis),
+        )
+
+    def activation(self, expr: Any) -> Quantized | None:
+        """A quantized run-time tensor with one scale."""
+        found = self.quantized(expr)
+        if found is None or not found.per_tensor or found.array is not None:
+            return None
+        return found if str(found.expr.ty.dtype) in LIMITS else None
+
+    def output_of(self, call: Any) -> Target | None:
+        """What a ``relax.quantize`` writes, where that is int8 or uint8 with one scale."""
+        scale, zero = call.args[1], call.args[2]
+        dtype = str(call.ty.dtype)
+        if dtype not in LIMITS or not is_constant(scale) or not is_constant(zero):
+            return None
+        scales, zeros = constant_array(scale).ravel(), constant_array(zero).ravel()
+        if scales.size != 1:
+            return None
+        low, high = LIMITS[dtype]
+        return Target(float(scales[0]), Output(int(zeros[0]), low, high, dtype))
+
+    def strip_clamps(self, expr: Any, target: Target) -> tuple[Any, Target]:
+        """Move Relu and Clip in front of a QuantizeLinear into its clamp."""
+        while True:
+            producer = self.definition(expr)
+            name = op_name(producer)
+            if name == "relax.nn.relu":
+                low, high = 0.0, np.inf
+            elif name == "relax.clip":
+                low, high = (_number(argument) for argument in producer.args[1:3])
+            else:
+                return expr, target
+            output = target.output
+            bounds = [self._code(value, target) for value in (low, high)]
+            lowest, highest = max(output.low, bounds[0]), min(output.high, bounds[1])
+            if lowest > highest:
+                return expr, target
+            target = replace(target, output=replace(output, low=lowest, high=highest))
+            expr = producer.args[0]
+
+    def _code(self, value: float, target: Target) -> int:
+        """The code of a real number, as QuantizeLinear computes it in float32."""
+        low, high = LIMITS[target.output.dtype]
+        if not np.isfinite(value):
+            return low if value < 0 else high
+        ratio = np.rint(np.float32(value) / np.float32(target.scale))
+        return int(np.clip(ratio + target.output.zero_point, low, high))
+
+    def table(self, call: Any, target: Target) -> Any:
+        """A table lookup for an elementwise function of one quantized tensor, or None."""
+        from footprint_compiler.passes.qdq_table import build_table
+
+        return build_table(self, call, target)
+
+
+def _number(expr: Any) -> float:
+    value = getattr(expr, "value", expr)
+    return float(getattr(value, "value", value))
+
+
+def same_scale(a: Quantized, target: Target) -> bool:
+    """Whether a tensor and an output have the same codes for the same numbers."""
+    return (
+        float(a.scale[0]) == target.scale
+        and int(a.zero_point[0]) == target.output.zero_point
+        and str(a.expr.ty.dtype) == target.output.dtype
+    )
+
+
+def call_te(graph: QdqGraph, function: Any, *args: Any, pattern: int, name: str) -> Any:
+    """A call of a tensor expression; ``pattern`` is TVM's fusion class.
+
+    Relax expressions among ``args`` (they come first) become its tensors.
+    """
+    tensors = [arg for arg in args if isinstance(arg, tvm.ir.Expr)]
+    rest = args[len(tensors) :]
+    return graph.rebuilder.builder.call_te(
+        lambda *inputs: function(*inputs, *rest),
+        *tensors,
+        primfunc_name_hint=name,
+        primfunc_attrs={"op_pattern": pattern},
+    )
+
+
+def integers_constant(values: np.ndarray) -> Any:
+    """An int32 constant.
+
+    Raises:
+        OverflowError: a value does not fit.
+    """
+    if values.size and (values.max() > 2**31 - 1 or values.min() < -(2**31)):
+        raise OverflowError("a bias does not fit int32")
+    return relax.const(values.astype("int32"), "int32")
+

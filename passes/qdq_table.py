@@ -1,0 +1,127 @@
+"""Any elementwise function of one quantized tensor, as a table of its 256 results.
+
+The table is computed in float32, operator by operator as the graph has them, and rounded half to
+even as QuantizeLinear does: the table is the graph as written, to the bit of the float functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from footprint_compiler.kernels.quantized import lookup
+from footprint_compiler.passes.rebuild import constant_array, is_constant, op_name, tensor_constant
+
+if TYPE_CHECKING:
+    from footprint_compiler.passes.qdq_graph import QdqGraph, Target
+
+MAX_OPS = 24
+
+
+def build_table(graph: QdqGraph, call: Any, target: Target) -> Any:
+    """The lookup that replaces ``call`` (a relax.quantize), or None."""
+    from footprint_compiler.passes.qdq_graph import LIMITS, call_te
+
+    leaves: list[Any] = []
+    values = _Evaluation(graph, leaves)
+    source = call.args[0]
+    if not values.scan(source) or not leaves:
+        return None
+    x = graph.activation(leaves[0])
+    if x is None or tuple(x.expr.ty.shape) != tuple(call.ty.shape):
+        return None
+    low, high = LIMITS[str(x.expr.ty.dtype)]
+    codes = np.arange(low, high + 1)
+    real = (codes - int(x.zero_point[0])).astype(np.float32) * np.float32(x.scale[0])
+    with np.errstate(all="ignore"):
+        result = values.evaluate(source, real.astype(np.float32))
+    if not np.all(np.isfinite(result)):
+        return None
+    output = target.output
+    bottom, top = LIMITS[output.dtype]
+    quantized = np.rint(result / np.float32(target.scale)) + output.zero_point
+    table = np.clip(quantized, bottom, top).astype(output.dtype)
+    return call_te(
+        graph, lookup, x.expr, tensor_constant(table), low, pattern=0, name="lookup_int8"
+    )
+
+
+class _Evaluation:
+    def __init__(self, graph: QdqGraph, leaves: list[Any]) -> None:
+        self.graph = graph
+        self.leaves = leaves
+        self.count = 0
+
+    def scan(self, expr: Any) -> bool:
+        """Whether ``expr`` is built from known functions, scalars and one dequantized tensor."""
+        producer = self.graph.definition(expr)
+        name = op_name(producer)
+        if name == "relax.dequantize":
+            if self.graph.activation(expr) is None:
+                return False
+            if not any(leaf.same_as(expr) for leaf in self.leaves):
+                self.leaves.append(expr)
+            return len(self.leaves) == 1
+        if is_constant(producer):
+            return bool(constant_array(producer).size == 1)
+        self.count += 1
+        if name not in _FUNCTIONS or self.count > MAX_OPS:
+            return False
+        return all(self.scan(argument) for argument in producer.args[: _arity(name)])
+
+    def evaluate(self, expr: Any, x: np.ndarray) -> np.ndarray:
+        """The function of every code."""
+        producer = self.graph.definition(expr)
+        if op_name(producer) == "relax.dequantize":
+            return x
+        if is_constant(producer):
+            return constant_array(producer).reshape(()).astype(np.float32)
+        name = op_name(producer)
+        operands = [self.evaluate(argument, x) for argument in producer.args[: _arity(name)]]
+        result: np.ndarray = np.asarray(_FUNCTIONS[name](producer, *operands), dtype=np.float32)
+        return result
+
+
+def _arity(name: str) -> int:
+    return 2 if name in _BINARY else 1
+
+
+def _clip(call: Any, x: np.ndarray) -> np.ndarray:
+    def number(expr: Any) -> float:
+        value = getattr(expr, "value", expr)
+        return float(getattr(value, "value", value))
+
+    return np.clip(x, np.float32(number(call.args[1])), np.float32(number(call.args[2])))
+
+
+def _erf(x: np.ndarray) -> np.ndarray:
+    from math import erf
+
+    return np.array([erf(float(value)) for value in x], dtype=np.float32)
+
+
+_BINARY: dict[str, Callable[..., Any]] = {
+    "relax.add": lambda _, a, b: a + b,
+    "relax.subtract": lambda _, a, b: a - b,
+    "relax.multiply": lambda _, a, b: a * b,
+    "relax.divide": lambda _, a, b: a / b,
+    "relax.maximum": lambda _, a, b: np.maximum(a, b),
+    "relax.minimum": lambda _, a, b: np.minimum(a, b),
+}
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    **_BINARY,
+    "relax.nn.relu": lambda _, x: np.maximum(x, 0),
+    "relax.clip": _clip,
+    "relax.sigmoid": lambda _, x: 1 / (1 + np.exp(-x)),
+    "relax.tanh": lambda _, x: np.tanh(x),
+    "relax.exp": lambda _, x: np.exp(x),
+    "relax.log": lambda _, x: np.log(x),
+    "relax.sqrt": lambda _, x: np.sqrt(x),
+    "relax.abs": lambda _, x: np.abs(x),
+    "relax.negative": lambda _, x: -x,
+    "relax.erf": lambda _, x: _erf(x),
+    "relax.nn.silu": lambda _, x: x / (1 + np.exp(-x)),
+    "relax.nn.leakyrelu": lambda call, x: np.where(x < 0, x * np.float32(call.attrs.alpha), x),
+}
