@@ -6,13 +6,14 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from footprint_compiler.artifact import Artifact
-from footprint_compiler.errors import RunnerError, ToolchainError
+from footprint_compiler.errors import OutputError, RunnerError, ToolchainError
 from footprint_compiler.runners.boards import find_board
 from footprint_compiler.runners.harness import build_harness, find_library, stated_stack_bytes
 from footprint_compiler.runners.machine import Machine
@@ -89,6 +90,7 @@ def run_in_qemu(
 
     Raises:
         InputDataError: the inputs do not fit the model.
+        OutputError: temporary files cannot be written.
         RunnerError: the program failed, broke a guarantee, or took too long.
         ToolchainError: QEMU or zig is missing.
     """
@@ -100,8 +102,7 @@ def run_in_qemu(
     plugin: list[str] = []
     if count:
         plugin = plugin_arguments(build_plugin(qemu), find_markers(executable), "counts.txt")
-    with tempfile.TemporaryDirectory(prefix="fpc-run-") as name:
-        folder = Path(name)
+    with _working_folder() as folder:
         runs = 2 if count else 1
         (folder / "in.bin").write_bytes(encode_request(arrays, runs, trap_unaligned))
         weights = find_library(artifact).weights
@@ -120,6 +121,19 @@ def run_in_qemu(
         stack_bytes_used=report.stack_used_bytes,
         arena_bytes_touched=report.arena_touched_bytes,
     )
+
+
+@contextmanager
+def _working_folder() -> Iterator[Path]:
+    """A folder for the files of one run, removed afterwards."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="fpc-run-") as name:
+            yield Path(name)
+    except OSError as error:
+        raise OutputError(
+            f"temporary files in {tempfile.gettempdir()}: {error.strerror or error}",
+            "Free some space, or set TMPDIR to another folder.",
+        ) from error
 
 
 def _execute(command: list[str], folder: Path, timeout_s: float) -> None:

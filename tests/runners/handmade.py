@@ -87,8 +87,9 @@ def make_artifact(
     init_result: int = 0,
     stack_bytes: int = 512,
     machine: str | None = None,
+    name: str = "demo",
 ) -> Artifact:
-    """Compile an artifact ``demo`` whose only kernel has this body.
+    """Compile an artifact whose only kernel has this body.
 
     ``body`` sees ``x`` (16 floats), ``y`` (16 floats), ``q`` (16 int8), ``arena``, ``weights``.
     ``machine`` is another board than the target's.
@@ -104,16 +105,18 @@ def make_artifact(
         "result": f"count == 64 ? {init_result} : 9" if extern_weights else str(init_result),
         "body": textwrap.dedent(body),
     }
-    (folder / "demo.h").write_text(HEADER + (INIT_EXTERN if extern_weights else INIT))
-    (folder / "demo.c").write_text(source)
+    header = HEADER + (INIT_EXTERN if extern_weights else INIT)
+    for file, text in ((f"{name}.h", header), ("demo.c", source)):
+        renamed = text.replace("demo", name).replace("DEMO", name.upper())
+        (folder / file).write_text(renamed, encoding="utf-8")
     if extern_weights:
-        (folder / "demo.weights.bin").write_bytes(bytes(range(64)))
+        (folder / f"{name}.weights.bin").write_bytes(bytes(range(64)))
     triple, cpu = target.toolchain.zig_target, f"-mcpu={target.toolchain.zig_cpu}"
     flags = ["-O2", "-g0", "-ffreestanding", "-fno-sanitize=all", "-fno-stack-protector", "-w"]
     run_zig(["cc", "-target", triple, cpu, *flags, "-c", "demo.c", "-o", "demo.o"], folder)
-    run_zig(["ar", "rc", "libdemo.a", "demo.o"], folder)
+    run_zig(["ar", "rc", f"lib{name}.a", "demo.o"], folder)
     manifest = {
-        "name": "demo",
+        "name": name,
         "target": target.name,
         "footprint": {
             "ram": {"arena_bytes": ARENA_BYTES, "stack_bytes": stack_bytes},
@@ -122,12 +125,16 @@ def make_artifact(
         "tvm_target": dict(target.tvm),
         "toolchain": vars(target.toolchain),
         "runner": {**vars(target.runner), **({"machine": machine} if machine else {})},
-        "files": {"library": "libdemo.a", "static_library": "libdemo.a", "header": "demo.h"},
+        "files": {
+            "library": f"lib{name}.a",
+            "static_library": f"lib{name}.a",
+            "header": f"{name}.h",
+        },
     }
     manifest = json.loads(json.dumps(manifest))
     return Artifact(
         path=folder,
-        name="demo",
+        name=name,
         target=target.name,
         inputs=(TensorSpec("x", (N,), "float32"),),
         outputs=(TensorSpec("y", (4, 4), "float32"), TensorSpec("q", (N,), "int8")),

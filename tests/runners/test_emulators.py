@@ -107,6 +107,17 @@ def test_weights_given_at_start(name: str, artifact_for: MakeArtifact) -> None:
     np.testing.assert_array_equal(found.outputs["y"].ravel(), np.arange(0, 4 * N, 4))
 
 
+@pytest.mark.parametrize("own_name", ["model", "harness", "port", "startup"])
+def test_an_artifact_may_have_a_name_of_the_harness(
+    own_name: str, artifact_for: MakeArtifact
+) -> None:
+    inputs = demo_input()
+    for extern_weights in (False, True):
+        artifact = artifact_for("cortex-m4", name=own_name, extern_weights=extern_weights)
+        found = runners.run(artifact, inputs)
+        np.testing.assert_array_equal(found.outputs["q"], demo_outputs(inputs["x"])["q"])
+
+
 @pytest.mark.parametrize("name", ["cortex-m0plus", "cortex-m4", "arm64"])
 def test_math_functions_are_there_without_a_c_library(
     name: str, artifact_for: MakeArtifact

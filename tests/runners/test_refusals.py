@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import shutil
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from footprint_compiler.errors import (
     EXIT_TOOLCHAIN,
     ArtifactError,
     InputDataError,
+    OutputError,
     RunnerError,
     ToolchainError,
     UsageError,
@@ -136,6 +138,21 @@ def test_a_missing_emulator_names_its_package(
     ok, missing = runners.available(load_target(name))
     assert not ok
     assert f"apt-get install {package}" in missing
+
+
+def test_no_place_for_temporary_files(
+    artifact_for: MakeArtifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artifact = artifact_for("arm64")
+    runners.run(artifact, demo_input())
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OutputError, match="No space left on device") as caught:
+        runners.run(artifact, demo_input())
+    assert "TMPDIR" in caught.value.remedy
 
 
 def test_files_that_are_missing(tmp_path: Path, artifact_for: MakeArtifact) -> None:
