@@ -58,6 +58,34 @@ def conv2d_bound(x: np.ndarray, w: np.ndarray, **geometry: Any) -> np.ndarray:
     return bound
 
 
+def conv2d_transpose(
+    x: np.ndarray,
+    w: np.ndarray,
+    stride: tuple[int, int] = (1, 1),
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0),
+    output_padding: tuple[int, int] = (0, 0),
+    dilation: tuple[int, int] = (1, 1),
+    groups: int = 1,
+) -> np.ndarray:
+    """x (N, H, W, C), w (C, O/groups, KH, KW): every input element adds its kernel to the output;
+    then the padding is cut away."""
+    x, w = wide(x), wide(w)
+    batch, height, width, channels = x.shape
+    _, group_out, *kernel = w.shape
+    full = [
+        (size - 1) * stride[a] + (kernel[a] - 1) * dilation[a] + 1 + output_padding[a]
+        for a, size in enumerate((height, width))
+    ]
+    total = np.zeros((batch, *full, group_out * groups))
+    group_in = channels // groups
+    for r, s, c, i, j in np.ndindex(height, width, channels, *kernel):
+        outputs = slice(c // group_in * group_out, (c // group_in + 1) * group_out)
+        row, column = r * stride[0] + i * dilation[0], s * stride[1] + j * dilation[1]
+        total[:, row, column, outputs] += x[:, r, s, c, None] * w[c, :, i, j]
+    top, left, bottom, right = padding
+    return total[:, top : full[0] - bottom, left : full[1] - right]
+
+
 def pool2d(
     x: np.ndarray,
     kind: str,

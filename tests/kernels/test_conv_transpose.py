@@ -9,7 +9,7 @@ import pytest
 from tvm import relax
 
 from tests.kernels.harness import Bench, Fleet, assignments
-from tests.kernels.reference import unit_roundoff, wide
+from tests.kernels.reference import conv2d_transpose, unit_roundoff
 
 
 @dataclass(frozen=True)
@@ -49,23 +49,9 @@ CASES = {
 
 
 def reference(case: Transposed, x: np.ndarray, w: np.ndarray) -> np.ndarray:
-    """Every input element adds its kernel to the output; then the padding is cut away."""
-    x, w = wide(x), wide(w)
-    batch, height, width, channels = x.shape
-    full = [
-        (size - 1) * case.stride[a] + (case.kernel[a] - 1) * case.dilation[a] + 1
-        for a, size in enumerate((height, width))
-    ]
-    total = np.zeros((batch, full[0] + 9, full[1] + 9, case.out))
-    group_in, group_out = channels // case.groups, case.out // case.groups
-    for r, s, c, o, i, j in np.ndindex(height, width, channels, group_out, *case.kernel):
-        row = r * case.stride[0] + i * case.dilation[0]
-        column = s * case.stride[1] + j * case.dilation[1]
-        total[:, row, column, c // group_in * group_out + o] += x[:, r, s, c] * w[c, o, i, j]
-    top, left, bottom, right = case.padding
-    end_row = full[0] - bottom + case.output_padding[0]
-    end_column = full[1] - right + case.output_padding[1]
-    return total[:, top:end_row, left:end_column]
+    return conv2d_transpose(
+        x, w, case.stride, case.padding, case.output_padding, case.dilation, case.groups
+    )
 
 
 def _bench() -> Bench:

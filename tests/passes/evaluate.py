@@ -13,7 +13,7 @@ import numpy as np
 import tvm
 from tvm import relax
 
-from tests.kernels.reference import conv2d, pool2d, wide
+from tests.kernels.reference import conv2d, conv2d_transpose, pool2d, wide
 
 
 def evaluate(module: Any, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -105,6 +105,22 @@ def _conv2d(call: Any, x: np.ndarray, w: np.ndarray) -> np.ndarray:
         w,
         (stride[0], stride[1]),
         _four(_ints(a.padding)),
+        (dilation[0], dilation[1]),
+        int(a.groups),
+    )
+    return np.moveaxis(result, -1, 1) if first else result
+
+
+def _conv2d_transpose(call: Any, x: np.ndarray, w: np.ndarray) -> np.ndarray:
+    a = call.attrs
+    first = a.data_layout == "NCHW"
+    stride, extra, dilation = map(_ints, (a.strides, a.output_padding, a.dilation))
+    result = conv2d_transpose(
+        _last(x) if first else x,
+        w,
+        (stride[0], stride[1]),
+        _four(_ints(a.padding)),
+        (extra[0], extra[1]),
         (dilation[0], dilation[1]),
         int(a.groups),
     )
@@ -226,6 +242,7 @@ def _elementwise(function: Callable[..., Any]) -> Callable[..., np.ndarray]:
 OPERATORS: dict[str, Callable[..., Any]] = {
     "conv2d": _conv2d,
     "conv1d": _conv1d,
+    "conv2d_transpose": _conv2d_transpose,
     "max_pool2d": _pool("max"),
     "avg_pool2d": _pool("avg"),
     "image.resize2d": _resize,
