@@ -55,6 +55,8 @@ def bench(
             if isinstance(value, dict):
                 value = ", ".join(f"{k} {v}" for k, v in value.items())
             screen.print(f"{key:<14} {value:,}" if isinstance(value, int) else f"{key:<14} {value}")
+        if "ratio" in payload:
+            screen.print("ratio of the minima; below 1 the build is faster")
 
     show(payload, draw)
 

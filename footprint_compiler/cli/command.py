@@ -93,7 +93,12 @@ def _common_options() -> list[click.Option]:
     shared: dict[str, Any] = {"expose_value": False, "callback": _remember, "is_eager": True}
     return [
         click.Option(["-v", "--verbose"], count=True, help="Say more; repeatable.", **shared),
-        click.Option(["-q", "--quiet"], is_flag=True, help="Only warnings and errors.", **shared),
+        click.Option(
+            ["-q", "--quiet"],
+            is_flag=True,
+            help="No progress; only results, warnings and errors.",
+            **shared,
+        ),
         click.Option(["--json", "as_json"], is_flag=True, help="Result as JSON.", **shared),
         click.Option(["--debug"], is_flag=True, help="Show the traceback of an error.", **shared),
     ]

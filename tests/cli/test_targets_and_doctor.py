@@ -97,3 +97,12 @@ def test_help_loads_neither_tvm_nor_numpy():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "Compile ONNX models" in done.stdout
+
+
+def test_supported_operators(fpc):
+    names = json.loads(fpc("supported-ops", "--json").stdout)["operators"]
+    assert names == sorted(names)
+    assert {"Conv", "Relu", "MaxPool", "Gemm", "Softmax", "LSTM", "QuantizeLinear"} <= set(names)
+    text = fpc("supported-ops").stdout
+    assert all(name in text for name in names)
+    assert text.rstrip().endswith(f"{len(names)} operators")
