@@ -140,7 +140,12 @@ def _fixed(info: onnx.ValueInfoProto, bound: tuple[int, ...] | None, value: Any)
         if len(shape) == 1 and array.size > 1:
             shape = (array.size,)
     else:
-        return constant(array)
+        dims = declared.shape.dim if declared.HasField("shape") else []
+        shape = tuple(
+            int(d.dim_value) if d.HasField("dim_value") else s
+            for d, s in zip(dims, array.shape, strict=False)
+        )
+        shape = shape if dims else array.shape
     if int(np.prod(shape, dtype=np.int64)) != array.size:
         raise UsageError(f"--constant {info.name}: {array.size} values do not fill shape {shape}")
     return constant(array.reshape(shape))

@@ -176,7 +176,7 @@ def _checked(value: Value | None, name: str) -> Value | None:
     """Refuse dtypes that the device has not; give empty tensors their (only) value."""
     if value is None:
         return None
-    if value.dtype not in DTYPE_BYTES and value.array is None:
+    if value.array is None and (value.dtype not in DTYPE_BYTES or value.dtype == "bfloat16"):
         raise Refusal(f"dtype {value.dtype} is not supported", "use a supported dtype")
     if value.array is None and 0 in value.shape:
         return constant(np.zeros(value.shape, value.dtype))

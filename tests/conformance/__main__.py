@@ -7,11 +7,11 @@ import fnmatch
 import sys
 from collections import Counter
 
-from tests.conformance.cases import Case, load_cases
-from tests.conformance.engines import ENGINES
-from tests.conformance.execute import Outcome, run_case
-from tests.conformance.report import STATUSES, write_report
-from tests.conformance.workers import run_forked
+from .cases import Case, load_cases
+from .engines import ENGINES
+from .execute import Outcome, run_case
+from .report import STATUSES, write_report
+from .workers import run_forked
 
 
 def main() -> int:

@@ -10,7 +10,8 @@ import numpy as np
 from footprint_compiler.errors import FpcError, UnsupportedModelError
 from footprint_compiler.frontend import import_model
 from footprint_compiler.graph import Graph
-from tests.conformance.cases import Case, bindings
+
+from .cases import Case, bindings
 
 Run = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
 

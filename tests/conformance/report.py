@@ -10,8 +10,8 @@ from pathlib import Path
 import onnx
 import tvm
 
-from tests.conformance.cases import ABSOLUTE_TOLERANCE
-from tests.conformance.execute import Outcome
+from .cases import ABSOLUTE_TOLERANCE
+from .execute import Outcome
 
 FOLDER = Path(__file__).resolve().parent
 STATUSES = ("right", "wrong", "refused", "failed")

@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
-from tests.conformance.cases import Case
-from tests.conformance.execute import Outcome
+from .cases import Case
+from .execute import Outcome
 
 
 @dataclass

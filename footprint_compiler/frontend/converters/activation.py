@@ -137,7 +137,10 @@ def _softplus(x: Any, c: Callable[[float], Any], a: dict[str, float]) -> Any:
 
 
 def _mish(x: Any, c: Callable[[float], Any], a: dict[str, float]) -> Any:
-    return x * te.tanh(_softplus(x, c, a))
+    """x * tanh(log(1 + u)) with u = exp(x), which is x * n / (n + 2) with n = u * (u + 2)."""
+    u = te.exp(te.min(x, c(20)))
+    n = u * (u + c(2))
+    return x * (n / (n + c(2)))
 
 
 def _softsign(x: Any, c: Callable[[float], Any], a: dict[str, float]) -> Any:

@@ -73,6 +73,10 @@ def _conv_transpose(ctx: Context, node: Node) -> Value:
     if wanted:
         for i, (size, target) in enumerate(zip(full, wanted, strict=True)):
             total = size - target
+            if total < 0 and auto.startswith("SAME"):
+                raise Refusal(
+                    "auto_pad with a kernel smaller than its stride has two readings", "give pads"
+                )
             if total < 0:
                 extra[i], total = extra[i] - total, 0
             half = total // 2

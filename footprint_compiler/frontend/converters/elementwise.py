@@ -25,6 +25,14 @@ def _binary(function: Callable[..., Any], ctx: Context, node: Node) -> Value:
     return ctx.op(function, node.input(0), node.input(1))
 
 
+def _equal(ctx: Context, node: Node) -> Value:
+    """Relax compares booleans as floats, which LLVM rejects: they are compared as bits."""
+    x, y = node.input(0), node.input(1)
+    if x.dtype == "bool":
+        return ctx.op(op.logical_not, ctx.op(op.logical_xor, x, y))
+    return ctx.op(op.equal, x, y)
+
+
 def _unary(function: Callable[..., Any], ctx: Context, node: Node) -> Value:
     return ctx.op(function, node.input(0))
 
@@ -156,6 +164,19 @@ def _sign(ctx: Context, node: Node) -> Value:
     return ctx.te(rule, x, name="sign")
 
 
+def _libm(name: str, ctx: Context, node: Node) -> Value:
+    """A function that TVM does not lower for every target: the one of the C library."""
+    x = node.input(0)
+    symbol = name if x.dtype == "float64" else f"{name}f"
+
+    def rule(a: Any) -> Any:
+        return te.compute(
+            a.shape, lambda *i: tirx.call_pure_extern(x.dtype, symbol, a(*i)), name=name
+        )
+
+    return ctx.te(rule, x, name=name)
+
+
 def _bitcast(ctx: Context, node: Node) -> Value:
     x = node.input(0)
     dtype = element_type(int(node.attrs["to"]))
@@ -170,13 +191,13 @@ def _bitcast(ctx: Context, node: Node) -> Value:
 
 _MATH = {
     "Sqrt": op.sqrt, "Exp": op.exp, "Log": op.log, "Sin": op.sin, "Cos": op.cos, "Tan": op.tan,
-    "Sinh": op.sinh, "Cosh": op.cosh, "Asin": op.asin, "Acos": op.acos, "Atan": op.atan,
+    "Asin": op.asin, "Acos": op.acos, "Atan": op.atan,
     "Asinh": op.asinh, "Acosh": op.acosh, "Atanh": op.atanh, "Erf": op.erf,
     "Ceil": op.ceil, "Floor": op.floor, "Round": op.round,
 }  # fmt: skip
 _ARITHMETIC = {
     "Add": op.add, "Sub": op.subtract, "Mul": op.multiply, "Div": op.divide,
-    "Equal": op.equal, "Less": op.less, "LessOrEqual": op.less_equal,
+    "Less": op.less, "LessOrEqual": op.less_equal,
     "Greater": op.greater, "GreaterOrEqual": op.greater_equal,
     "And": op.logical_and, "Or": op.logical_or,
     "BitwiseAnd": op.bitwise_and, "BitwiseOr": op.bitwise_or, "BitwiseXor": op.bitwise_xor,
@@ -193,6 +214,8 @@ CONVERTERS: Table = {
     "BitCast": _bitcast,
     "Cast": _cast,
     "CastLike": _cast_like,
+    "Cosh": widened(partial(_libm, "cosh")),
+    "Equal": _equal,
     "Identity": _identity,
     "IsInf": _is_inf,
     "IsNaN": _is_nan,
@@ -203,6 +226,7 @@ CONVERTERS: Table = {
     "Pow": _pow,
     "Reciprocal": _reciprocal,
     "Sign": _sign,
+    "Sinh": widened(partial(_libm, "sinh")),
     "Sum": partial(_variadic, op.add),
     "Where": _where,
     "Xor": _xor,

@@ -6,7 +6,7 @@ import numpy as np
 from tvm import relax
 
 from footprint_compiler.frontend.context import Context, Node, Table
-from footprint_compiler.frontend.converters.basic import scalar, transpose
+from footprint_compiler.frontend.converters.basic import scalar, transpose, widened
 from footprint_compiler.frontend.value import Value, constant
 
 op = relax.op
@@ -37,4 +37,4 @@ def _gemm(ctx: Context, node: Node) -> Value:
     return ctx.op(op.add, y, c)
 
 
-CONVERTERS: Table = {"MatMul": _matmul, "Gemm": _gemm}
+CONVERTERS: Table = {"MatMul": widened(_matmul), "Gemm": widened(_gemm)}
