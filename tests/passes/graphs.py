@@ -18,7 +18,7 @@ def module_of(
     make: Callable[..., Any],
     dtype: str = "float32",
 ) -> Any:
-    """``main`` over inputs of ``shapes``; ``make(emit, *inputs)`` returns one or more expressions."""
+    """``main`` over inputs of ``shapes``; ``make(emit, *inputs)`` returns its result or results."""
     builder = relax.BlockBuilder()
     params = [relax.Var(f"x{i}", relax.TensorType(shape, dtype)) for i, shape in enumerate(shapes)]
     with builder.function("main", params):
