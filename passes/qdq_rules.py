@@ -71,8 +71,18 @@ def _real(graph: QdqGraph, expr: Any) -> np.ndarray | None:
         centred = found.array.astype("float64") - found.zero_point.reshape(shape)
         result: np.ndarray = centred * found.scale.reshape(shape)
         return result
-    expr = graph.definition(expr)
-    return constant_array(expr).astype("float64") if is_constant(expr) else None
+    producer = graph.definition(expr)
+    if is_constant(producer):
+        return constant_array(producer).astype("float64")
+    if op_name(producer) not in ("relax.reshape", "relax.expand_dims", "relax.permute_dims"):
+        return None
+    inner = _real(graph, producer.args[0])
+    if inner is None:
+        return None
+    if op_name(producer) == "relax.permute_dims":
+        axes = producer.attrs.axes
+        return inner.transpose(integers(axes) if axes is not None else None)
+    return inner.reshape(shape_of(producer))
 
 
 def _channel_constants(

@@ -12,7 +12,7 @@ from typing import Any
 from tvm import te, tirx
 
 from footprint_compiler.kernels.anchors import conv2d_nhwc, matmul, sum_pool2d_nhwc
-from footprint_compiler.kernels.requantize import requantized
+from footprint_compiler.kernels.requantize import clamped, requantized, shift_right_rounded
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Output:
 
 
 def _finish(
-    total: Any, bias: Any, mantissa: Any, left: int, output: Output, name: str
+    total: Any, bias: Any, mantissa: Any, left: int, output: Output, to_even: bool = False
 ) -> Any:
     """Requantize ``total`` (..., C); ``bias`` and ``mantissa`` are int32 of shape (C,) or absent."""
 
@@ -36,10 +36,17 @@ def _finish(
             value = value + bias[indices[-1]]
         factor = mantissa if isinstance(mantissa, tirx.IntImm) else mantissa[indices[-1]]
         return requantized(
-            value, factor, left, output.zero_point, output.low, output.high, output.dtype
+            value,
+            factor,
+            left,
+            output.zero_point,
+            output.low,
+            output.high,
+            output.dtype,
+            to_even,
         )
 
-    return te.compute(total.shape, element, name=name)
+    return te.compute(total.shape, element, name="requantize")
 
 
 def quantized_conv2d(
@@ -57,14 +64,14 @@ def quantized_conv2d(
 ) -> Any:
     """x int8 (N, H, W, C), w int8 (O, C/groups, KH, KW), bias and mantissa int32 (O,)."""
     total = conv2d_nhwc(x, w, stride, padding, dilation, groups, zero_point)
-    return _finish(total, bias, mantissa, left, output, "requantize")
+    return _finish(total, bias, mantissa, left, output)
 
 
 def quantized_matmul(
     a: Any, b: Any, bias: Any, mantissa: Any, zero_point: int, left: int, output: Output
 ) -> Any:
     """a int8 (..., K), b int8 (K, N) with zero point 0, bias and mantissa int32 (N,)."""
-    return _finish(matmul(a, b, zero_point), bias, mantissa, left, output, "requantize")
+    return _finish(matmul(a, b, zero_point), bias, mantissa, left, output)
 
 
 def quantized_average(
@@ -81,13 +88,13 @@ def quantized_average(
     """Average over windows that lie inside the image; the count is part of the multiplier."""
     total = sum_pool2d_nhwc(x, kernel, stride, padding, out, zero_point)
     factor = tirx.const(mantissa, "int32")
-    return _finish(total, None, factor, left, output, "requantize")
+    return _finish(total, None, factor, left, output, to_even=True)
 
 
 def quantized_add(
     a: Any, b: Any, zero_points: tuple[int, int], factors: tuple[int, int], shift: int, output: Output
 ) -> Any:
-    """((a - za) * fa + (b - zb) * fb + half) >> shift, then clamped; broadcast as in NumPy.
+    """((a - za) * fa + (b - zb) * fb ) / 2^shift to even, clamped; broadcast as in NumPy.
 
     The factors share one shift and are below 2^20, so that the sum fits int32.
     """
@@ -98,12 +105,8 @@ def quantized_add(
     def element(*indices: Any) -> Any:
         left = value(_at(a, indices), zero_points[0], factors[0])
         right = value(_at(b, indices), zero_points[1], factors[1])
-        half = tirx.const(1 << (shift - 1), "int32")
-        total = tirx.shift_right(left + right + half, tirx.const(shift, "int32"))
-        moved = total + tirx.const(output.zero_point, "int32")
-        return tirx.max(
-            tirx.min(moved, tirx.const(output.high, "int32")), tirx.const(output.low, "int32")
-        ).astype(output.dtype)
+        total = shift_right_rounded(left + right, shift, "int32", to_even=True)
+        return clamped(total, output.zero_point, output.low, output.high, output.dtype)
 
     return te.compute(_broadcast(a.shape, b.shape), element, name="add")
 
@@ -124,6 +127,7 @@ def quantized_multiply(
             output.low,
             output.high,
             output.dtype,
+            to_even=True,
         )
 
     return te.compute(_broadcast(a.shape, b.shape), element, name="multiply")

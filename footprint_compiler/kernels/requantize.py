@@ -6,25 +6,46 @@ from typing import Any
 
 from tvm import tirx
 
-from footprint_compiler.quant.fixed_point import FRACTION_BITS, HALF
+from footprint_compiler.quant.fixed_point import FRACTION_BITS
 
 
 def requantized(
-    accumulator: Any, mantissa: Any, left: int, zero_point: int, low: int, high: int, dtype: str
+    accumulator: Any,
+    mantissa: Any,
+    left: int,
+    zero_point: int,
+    low: int,
+    high: int,
+    dtype: str,
+    to_even: bool = False,
 ) -> Any:
     """An int32 expression scaled, shifted by the zero point, clamped and narrowed to ``dtype``.
 
     Args:
         accumulator, mantissa: int32 expressions.
         left, zero_point, low, high: constants of the tensor.
+        to_even: send halves to the even neighbour instead of up.
     """
     if left:
         accumulator = tirx.shift_left(accumulator, tirx.const(left, "int32"))
-    product = accumulator.astype("int64") * mantissa.astype("int64") + tirx.const(HALF, "int64")
-    # Bits 31 to 62 are the same for an arithmetic and a logical shift; vector units have the latter.
-    shifted = tirx.shift_right(product.astype("uint64"), tirx.const(FRACTION_BITS, "uint64"))
-    value = shifted.astype("int32") + tirx.const(zero_point, "int32")
-    clamped = tirx.max(
-        tirx.min(value, tirx.const(high, "int32")), tirx.const(low, "int32")
-    )
-    return clamped.astype(dtype)
+    product = accumulator.astype("int64") * mantissa.astype("int64")
+    value = shift_right_rounded(product, FRACTION_BITS, "int64", to_even).astype("int32")
+    return clamped(value, zero_point, low, high, dtype)
+
+
+def shift_right_rounded(value: Any, bits: int, wide: str, to_even: bool) -> Any:
+    """value / 2^bits to the nearest integer, in the dtype ``wide``."""
+    moved = value + tirx.const(1 << (bits - 1), wide)
+    result = tirx.shift_right(moved, tirx.const(bits, wide))
+    if not to_even:
+        return result
+    one, zero = tirx.const(1, wide), tirx.const(0, wide)
+    half = tirx.bitwise_and(moved, tirx.const((1 << bits) - 1, wide)) == zero
+    return result - tirx.Select(half, tirx.bitwise_and(result, one), zero)
+
+
+def clamped(value: Any, zero_point: int, low: int, high: int, dtype: str) -> Any:
+    """Add the zero point, clamp and narrow."""
+    moved = value + tirx.const(zero_point, "int32")
+    bounded = tirx.max(tirx.min(moved, tirx.const(high, "int32")), tirx.const(low, "int32"))
+    return bounded.astype(dtype)

@@ -5,7 +5,10 @@
 with an exact 64-bit product, so that the result is acc * m rounded to the nearest integer, halves
 towards plus infinity, up to the rounding of M (relative 2^-31 / m). ``left`` is 0 for every m < 1.
 
-Why halves go up and not to the even neighbour, as in QuantizeLinear: it is what one instruction
+``to_even`` sends halves to the even neighbour instead. Averages, sums and products of two tensors
+use it: their multipliers are often ratios of small integers, and then halves are common.
+
+Why halves of a convolution go up and not to the even neighbour, as in QuantizeLinear: it is what one instruction
 gives on the cores that matter (SQRDMULH on Armv8-A, SMMULR on Armv7E-M with 2M), and one addition
 elsewhere. The two rules differ by one only where acc * m is exactly halfway between integers.
 """
@@ -55,11 +58,22 @@ def fixed_point(multipliers: float | np.ndarray) -> Multiplier:
     return Multiplier(tuple(int(value) for value in mantissa), left)
 
 
-def requantize(accumulator: np.ndarray, multiplier: Multiplier) -> np.ndarray:
+def requantize(
+    accumulator: np.ndarray, multiplier: Multiplier, to_even: bool = False
+) -> np.ndarray:
     """The definition, on int32 accumulators whose last axis is the channel; int64 out."""
     shifted = accumulator.astype(np.int64) << multiplier.left
     product = shifted * np.asarray(multiplier.mantissa, dtype=np.int64)
-    result: np.ndarray = (product + HALF) >> FRACTION_BITS
+    return shift_right_rounded(product, FRACTION_BITS, to_even)
+
+
+def shift_right_rounded(value: np.ndarray, bits: int, to_even: bool) -> np.ndarray:
+    """value / 2^bits to the nearest integer, halves up or to even."""
+    moved = value + (1 << (bits - 1))
+    result: np.ndarray = moved >> bits
+    if to_even:
+        half = (moved & ((1 << bits) - 1)) == 0
+        result = result - (half & (result & 1))
     return result
 
 
