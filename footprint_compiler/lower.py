@@ -266,6 +266,8 @@ class _Extraction:
         renamed: dict[str, str] = {}
         input_names = {spec.name for spec in self.graph.inputs}
         for label, spec in zip(results, self.graph.outputs, strict=True):
+            if label == spec.name and label in input_names:
+                continue  # one tensor, given and returned under one name
             if label in state.constants or label in input_names or label in renamed:
                 copied = self._new_tensor_like(label)
                 self._copy(label, copied)

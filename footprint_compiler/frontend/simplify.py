@@ -36,15 +36,34 @@ def simplify(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             optimized = ir.serde.deserialize_model(bound)
+            inputs_before = [(value, value.name) for value in optimized.graph.inputs]
             optimize_ir(
                 optimized,
                 input_size_limit=MAX_FOLD_ELEMENTS,
                 output_size_limit=MAX_FOLD_ELEMENTS,
             )
+            _restore_inputs(optimized.graph, inputs_before)
             return ir.serde.serialize_model(optimized)
     except Exception as error:
         _LOG.debug("the model is imported without simplification: %s", error)
         return bound
+
+
+def _restore_inputs(graph: ir.Graph, inputs: list[tuple[ir.Value, str | None]]) -> None:
+    """Undo the renaming of inputs that are outputs too; the library puts an Identity behind them.
+
+    Args:
+        graph: changed in place.
+        inputs: with the names that they had before.
+    """
+    for value, name in inputs:
+        if value.name == name:
+            continue
+        for node, _ in list(value.uses()):
+            if node.op_type == "Identity" and node.outputs[0].name == name:
+                graph.outputs[graph.outputs.index(node.outputs[0])] = value
+                graph.remove(node)
+        value.name = name
 
 
 def _inlined(model: onnx.ModelProto) -> onnx.ModelProto:
