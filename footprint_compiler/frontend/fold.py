@@ -9,6 +9,8 @@ import numpy as np
 import onnx
 from onnx.reference import ReferenceEvaluator
 
+from footprint_compiler.frontend.context import attributes
+from footprint_compiler.frontend.limits import check_size, is_endless
 from footprint_compiler.frontend.value import Value, constant
 
 # Kept as they are: folding would turn int8 weights into float weights, four times as large.
@@ -28,10 +30,18 @@ RANDOM = frozenset(
 def fold_node(
     node: onnx.NodeProto, inputs: Sequence[Value | None], opset: int
 ) -> tuple[Value, ...] | None:
-    """Outputs of ``node`` as constants, or None when it cannot be computed here."""
+    """Outputs of ``node`` as constants, or None when it cannot be computed here.
+
+    Raises:
+        ModelLimitError: the outputs would not fit into memory.
+    """
     if node.op_type in KEEP or node.op_type in RANDOM:
         return None
     if any(value is not None and value.array is None for value in inputs):
+        return None
+    arrays = [None if value is None else value.array for value in inputs]
+    check_size(node, arrays)
+    if node.op_type in ("Loop", "Scan") and is_endless(attributes(node), arrays):
         return None
     feeds = {
         name: value.array for name, value in zip(node.input, inputs, strict=False) if value and name

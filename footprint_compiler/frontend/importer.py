@@ -15,6 +15,7 @@ from footprint_compiler.errors import ModelFileError, UnsupportedModelError
 from footprint_compiler.frontend.bind import bind_inputs
 from footprint_compiler.frontend.context import Context
 from footprint_compiler.frontend.driver import Driver
+from footprint_compiler.frontend.limits import check_graph
 from footprint_compiler.frontend.load import load_model
 from footprint_compiler.frontend.qoperator import rewrite_quantized_operators
 from footprint_compiler.frontend.quantized_io import annotate_inputs, annotate_outputs
@@ -43,6 +44,7 @@ def import_model(
     """
     proto, source, sha256 = load_model(model)
     inputs, fixed = bind_inputs(proto.graph, shapes or {}, constants or {})
+    check_graph(proto.graph)
     plain = rewrite_quantized_operators(proto)
     simple = simplify(plain, inputs, fixed)
     module, outputs, driver = _convert(simple, inputs, fixed)

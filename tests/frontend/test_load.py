@@ -8,7 +8,12 @@ import numpy as np
 import onnx
 import pytest
 
-from footprint_compiler.errors import FpcError, ModelFileError, ModelLimitError
+from footprint_compiler.errors import (
+    FpcError,
+    ModelFileError,
+    ModelLimitError,
+    UnsupportedModelError,
+)
 from footprint_compiler.frontend import import_model
 
 from .harness import model
@@ -63,8 +68,38 @@ def test_dimension_beyond_memory() -> None:
 def test_tensor_beyond_memory() -> None:
     shape = np.array([1 << 20, 1 << 20], "int64")
     text = "g (float[1,1] x) => (float[n,m] y) { y = Expand(x, s) }"
-    with pytest.raises(ModelLimitError, match="bytes"):
+    with pytest.raises(ModelLimitError, match="Expand"):
         import_model(model(text, {"s": shape}))
+
+
+@pytest.mark.parametrize(
+    ("line", "shape"),
+    [
+        ("y = ConstantOfShape(s)", [1 << 20, 1 << 20]),
+        ("y = Tile(w, s)", [1 << 40]),
+        ("a = Abs(s) y = ConstantOfShape(a)", [1 << 20, 1 << 20]),
+        ("z = Constant <value: tensor = int64 {0}> () k = Squeeze(s) d = Constant "
+         "<value: tensor = int64 {1}> () y = Range(z, k, d)", [1 << 50]),
+    ],
+)  # fmt: skip
+def test_constant_that_would_fill_the_memory(line: str, shape: list[int]) -> None:
+    weights = {"s": np.array(shape, "int64"), "w": np.ones(1, "float32")}
+    with pytest.raises(ModelLimitError, match="elements"):
+        import_model(model(f"g (float[1] x) => (float[n] y) {{ {line} }}", weights))
+
+
+def test_endless_loop_of_constants_is_refused() -> None:
+    text = """g (float[1] x) => (float[n] y) {
+        many = Constant <value: tensor = int64 {4611686018427387904}> ()
+        yes = Constant <value: tensor = bool {1}> ()
+        one = Constant <value: tensor = float[1] {1}> ()
+        y = Loop (many, yes, one) <body = b (int64 i, bool c, float[1] v) => (bool d, float[1] w) {
+            d = Identity(c)
+            w = Add(v, v)
+        }>
+    }"""
+    with pytest.raises(UnsupportedModelError, match="Loop"):
+        import_model(model(text))
 
 
 def test_initializer_shorter_than_its_shape() -> None:
