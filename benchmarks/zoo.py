@@ -1,6 +1,6 @@
 """Build every model of a zoo folder, compare it with its reference, and time it beside a peer.
 
-    python benchmarks/zoo.py ZOO [--targets x86-64-v3,arm64] [--models a,b] [--latency] [--markdown OUT]
+    python benchmarks/zoo.py ZOO [--targets x86-64-v3,arm64] [--models a,b] [--latency]
 
 ZOO holds INDEX.json and models/NAME/{model.onnx, io.npz}; io.npz has keys in{k}::NAME and
 out{k}::NAME of sample k. Per model and target: build seconds, largest error over all samples
@@ -53,7 +53,9 @@ def bindings(entry: dict[str, Any]) -> tuple[dict[str, tuple[int, ...]], dict[st
 
 
 def largest_error(
-    results: list[dict[str, np.ndarray]], expected: list[dict[str, np.ndarray]], steps: dict[str, float]
+    results: list[dict[str, np.ndarray]],
+    expected: list[dict[str, np.ndarray]],
+    steps: dict[str, float],
 ) -> float:
     """Largest difference, relative to each output's range, or in steps of a quantized output."""
     worst = 0.0

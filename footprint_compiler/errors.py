@@ -1,4 +1,4 @@
-"""Every error that a user can cause: one class per cause, with a stable id, a remedy and an exit code.
+"""Every error that a user can cause: one class per cause, with an id, a remedy and an exit code.
 
 Library code raises these; only ``cli/`` prints and exits. The id never changes once released.
 """

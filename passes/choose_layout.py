@@ -89,7 +89,8 @@ class Layouter:
         value = self.values.get(expr) if isinstance(expr, tvm.ir.Var) else None
         if isinstance(value, Laid):
             return value
-        return self._plain(expr if value is None else value)
+        plain: Laid = self._plain(expr if value is None else value)
+        return plain
 
     def logical(self, expr: Any) -> Any:
         """An expression in logical order for an old expression (tuples included)."""

@@ -169,4 +169,3 @@ def integers_constant(values: np.ndarray) -> Any:
     if values.size and (values.max() > 2**31 - 1 or values.min() < -(2**31)):
         raise OverflowError("a bias does not fit int32")
     return relax.const(values.astype("int32"), "int32")
-

@@ -93,7 +93,9 @@ def _clip(call: Any, x: np.ndarray) -> np.ndarray:
         value = getattr(expr, "value", expr)
         return float(getattr(value, "value", value))
 
-    return np.clip(x, np.float32(number(call.args[1])), np.float32(number(call.args[2])))
+    low, high = (np.float32(number(bound)) for bound in call.args[1:3])
+    clipped: np.ndarray = np.clip(x, low, high)
+    return clipped
 
 
 def _erf(x: np.ndarray) -> np.ndarray:

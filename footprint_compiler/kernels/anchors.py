@@ -125,7 +125,9 @@ def matmul(a: Any, b: Any, zero_point: int = 0) -> Any:
         return te.sum(left * _widen(b[tuple(b_index)], b.dtype, 0), axis=[depth])
 
     shape = batch + ([] if a_vector else [a_shape[-2]]) + ([] if b_vector else [b_shape[-1]])
-    return te.compute(tuple(shape), element, name="matmul", attrs={TAG: "matmul", "zero_point": zero_point})
+    return te.compute(
+        tuple(shape), element, name="matmul", attrs={TAG: "matmul", "zero_point": zero_point}
+    )
 
 
 def max_pool2d_nhwc(

@@ -131,9 +131,7 @@ class ConvEmitter:
 
         return loop("n", 0, shape.batch, per_image)
 
-    def _group(
-        self, n: Any, g: Any, x: Any, packed: Any, store: Store, base: int
-    ) -> Any:
+    def _group(self, n: Any, g: Any, x: Any, packed: Any, store: Store, base: int) -> Any:
         blocks = self._blocks()
         group_base = index(base) + g * index(self.packed_elements // self.shape.groups)
         full = [

@@ -245,9 +245,7 @@ def _dense(fused: Fused, machine: Machine, position: int) -> Kernel:
     lead = fused.out_shape[:-1]
     rows = prod(lead)
     shape = ConvShape(1, 1, rows, depth, 1, rows, columns, (1, 1))
-    emitter = ConvEmitter(
-        shape, machine, str(a.dtype), fused.accumulator, _zero_point(fused)
-    )
+    emitter = ConvEmitter(shape, machine, str(a.dtype), fused.accumulator, _zero_point(fused))
     packed = _flat("packed", emitter.packed_elements, str(b.dtype))
     flat_a = tirx.decl_buffer((index(1), index(1), index(rows), index(depth)), a.dtype, name="rows")
 

@@ -18,8 +18,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import tvm
-import tvm_ffi
 from tvm import tirx
 
 _EXP = (
@@ -78,7 +76,7 @@ _SQRT_HALF = 0.7071067811865476
 _SMALLEST_NORMAL = 1.1754943508222875e-38
 
 
-class _Shape:
+class Shape:
     """Constants and types of one lane count; collects the variables that an expansion binds."""
 
     def __init__(self, lanes: int) -> None:
@@ -114,7 +112,7 @@ class _Shape:
         return result
 
 
-def exp(x: Any, s: _Shape) -> Any:
+def exp(x: Any, s: Shape) -> Any:
     """e to the x."""
 
     def reduced(clamped: Any) -> Any:
@@ -149,7 +147,7 @@ def exp(x: Any, s: _Shape) -> Any:
     return s.let("x", x, whole)
 
 
-def log(x: Any, s: _Shape) -> Any:
+def log(x: Any, s: Shape) -> Any:
     """Natural logarithm; -inf at 0, NaN below."""
 
     def split(value: Any) -> Any:
@@ -185,16 +183,16 @@ def log(x: Any, s: _Shape) -> Any:
     return s.let("x", x, lambda v: tirx.Select(v == v, split(v), v))
 
 
-def _magnitude(x: Any, s: _Shape) -> Any:
+def _magnitude(x: Any, s: Shape) -> Any:
     return s.from_bits(tirx.bitwise_and(s.bits(x), s.integer(0x7FFFFFFF)))
 
 
-def _with_sign_of(magnitude: Any, x: Any, s: _Shape) -> Any:
+def _with_sign_of(magnitude: Any, x: Any, s: Shape) -> Any:
     sign = tirx.bitwise_and(s.bits(x), s.integer(-0x80000000))
     return s.from_bits(tirx.bitwise_or(s.bits(magnitude), sign))
 
 
-def tanh(x: Any, s: _Shape) -> Any:
+def tanh(x: Any, s: Shape) -> Any:
     """Hyperbolic tangent."""
 
     def both(value: Any) -> Any:
@@ -210,7 +208,7 @@ def tanh(x: Any, s: _Shape) -> Any:
     return s.let("x", x, both)
 
 
-def sigmoid(x: Any, s: _Shape) -> Any:
+def sigmoid(x: Any, s: Shape) -> Any:
     """1 / (1 + exp(-x)), in a form whose exponential cannot overflow."""
 
     def quotient(value: Any, power: Any) -> Any:
@@ -224,7 +222,7 @@ def sigmoid(x: Any, s: _Shape) -> Any:
     return s.let("x", x, both)
 
 
-def erf(x: Any, s: _Shape) -> Any:
+def erf(x: Any, s: Shape) -> Any:
     """Error function."""
 
     def both(value: Any) -> Any:
@@ -244,7 +242,7 @@ def erf(x: Any, s: _Shape) -> Any:
     return s.let("x", x, both)
 
 
-def nearbyint(x: Any, s: _Shape) -> Any:
+def nearbyint(x: Any, s: Shape) -> Any:
     """Round to nearest, ties to even, without a rounding instruction; exact for every float32."""
 
     def both(value: Any) -> Any:
@@ -259,7 +257,7 @@ def nearbyint(x: Any, s: _Shape) -> Any:
     return s.let("x", x, both)
 
 
-def floor(x: Any, s: _Shape) -> Any:
+def floor(x: Any, s: Shape) -> Any:
     """Largest integer not above x, without a rounding instruction."""
 
     def both(value: Any) -> Any:
@@ -272,7 +270,7 @@ def floor(x: Any, s: _Shape) -> Any:
     return s.let("x", x, both)
 
 
-def ceil(x: Any, s: _Shape) -> Any:
+def ceil(x: Any, s: Shape) -> Any:
     """Smallest integer not below x, without a rounding instruction."""
 
     def both(value: Any) -> Any:
@@ -287,7 +285,7 @@ def ceil(x: Any, s: _Shape) -> Any:
     return s.let("x", x, both)
 
 
-def trunc(x: Any, s: _Shape) -> Any:
+def trunc(x: Any, s: Shape) -> Any:
     """Integer part, without a rounding instruction."""
     return s.let(
         "x",
@@ -298,114 +296,16 @@ def trunc(x: Any, s: _Shape) -> Any:
     )
 
 
-_ARITHMETIC: dict[str, Callable[[Any, _Shape], Any]] = {
+ARITHMETIC: dict[str, Callable[[Any, Shape], Any]] = {
     "exp": exp,
     "log": log,
     "tanh": tanh,
     "sigmoid": sigmoid,
     "erf": erf,
 }
-_ROUNDING: dict[str, Callable[[Any, _Shape], Any]] = {
+ROUNDING: dict[str, Callable[[Any, Shape], Any]] = {
     "nearbyint": nearbyint,
     "floor": floor,
     "ceil": ceil,
     "trunc": trunc,
 }
-_PREFIX = "fpc."
-
-
-def mark_math(module: Any, rounding_instructions: bool) -> Any:
-    """Name the calls that ``expand_math`` will replace, so that no pass in between lowers them.
-
-    Args:
-        module: flat TIR, after vectorization.
-        rounding_instructions: whether the core rounds to integral floats by itself.
-    """
-    table = _ARITHMETIC if rounding_instructions else {**_ARITHMETIC, **_ROUNDING}
-
-    def mark(call: Any) -> Any:
-        # most are tirx.floor and the like, but the operator behind ceil is prim.ceil
-        name = call.op.name.rpartition(".")[2] if isinstance(call.op, tvm.ir.Op) else ""
-        if name not in (*table, "rsqrt") or not str(call.ty.dtype).startswith("float32"):
-            return call
-        dtype = str(call.ty.dtype)
-        if name == "rsqrt":
-            one = _Shape(_lanes(dtype)).const(1.0)
-            return one / tirx.sqrt(call.args[0])
-        return tirx.call_pure_extern(dtype, _PREFIX + name, call.args[0])
-
-    return _map_calls(module, mark)
-
-
-def expand_math(module: Any) -> Any:
-    """Write out the marked calls; their variables are bound right before the statement.
-
-    A call under ``if_then_else`` may guard a load, so it is not moved: it calls the C library.
-    """
-    return tvm.IRModule(
-        {var: _expand_function(func) for var, func in module.functions.items()},
-        attrs=module.attrs,
-    )
-
-
-def _expand_function(func: Any) -> Any:
-    def guarded(call: Any) -> Any:
-        if not isinstance(call.op, tvm.ir.Op) or call.op.name != "tirx.if_then_else":
-            return call
-        return tvm_ffi.structural_map(call, (tvm.ir.Call, _call_library))
-
-    def statement(stmt: Any) -> Any:
-        bindings: list[Any] = []
-
-        def expand(call: Any) -> Any:
-            name = _marked(call)
-            if name is None:
-                return call
-            shape = _Shape(_lanes(str(call.ty.dtype)))
-            result = {**_ARITHMETIC, **_ROUNDING}[name](call.args[1], shape)
-            bindings.extend(shape.bindings)
-            return result
-
-        stmt = tvm_ffi.structural_map(stmt, (tvm.ir.Call, expand))
-        return tirx.SeqStmt([*bindings, stmt]) if bindings else stmt
-
-    body = tvm_ffi.structural_map(func.body, (tvm.ir.Call, guarded))
-    body = tvm_ffi.structural_map(body, ((tirx.BufferStore, tirx.Bind), statement))
-    body = tvm_ffi.structural_map(body, (tvm.ir.Call, _call_library))
-    return tirx.PrimFunc(func.params, body, func.ret_type, func.attrs)
-
-
-def _marked(call: Any) -> str | None:
-    if not isinstance(call.op, tvm.ir.Op) or call.op.name != "tirx.call_pure_extern":
-        return None
-    name = str(call.args[0].value)
-    return name.removeprefix(_PREFIX) if name.startswith(_PREFIX) else None
-
-
-def _call_library(call: Any) -> Any:
-    """The C library's function for a marked scalar call."""
-    name = _marked(call)
-    if name is None:
-        return call
-    if name == "sigmoid":
-        one = tirx.const(1.0, "float32")
-        power = tirx.call_pure_extern("float32", "expf", tirx.const(0.0, "float32") - call.args[1])
-        return one / (one + power)
-    return tirx.call_pure_extern(str(call.ty.dtype), f"{name}f", call.args[1])
-
-
-def _lanes(dtype: str) -> int:
-    return int(dtype.partition("x")[2] or 1)
-
-
-def _map_calls(module: Any, change: Callable[[Any], Any]) -> Any:
-    functions = {
-        var: tirx.PrimFunc(
-            func.params,
-            tvm_ffi.structural_map(func.body, (tvm.ir.Call, change)),
-            func.ret_type,
-            func.attrs,
-        )
-        for var, func in module.functions.items()
-    }
-    return tvm.IRModule(functions, attrs=module.attrs)

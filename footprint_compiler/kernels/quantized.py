@@ -28,7 +28,7 @@ class Output:
 def _finish(
     total: Any, bias: Any, mantissa: Any, left: int, output: Output, to_even: bool = False
 ) -> Any:
-    """Requantize ``total`` (..., C); ``bias`` and ``mantissa`` are int32 of shape (C,) or absent."""
+    """Requantize ``total`` (..., C); ``bias`` and ``mantissa`` are int32 (C,) or absent."""
 
     def element(*indices: Any) -> Any:
         value = total[indices]
@@ -92,9 +92,14 @@ def quantized_average(
 
 
 def quantized_add(
-    a: Any, b: Any, zero_points: tuple[int, int], factors: tuple[int, int], shift: int, output: Output
+    a: Any,
+    b: Any,
+    zero_points: tuple[int, int],
+    factors: tuple[int, int],
+    shift: int,
+    output: Output,
 ) -> Any:
-    """((a - za) * fa + (b - zb) * fb ) / 2^shift to even, clamped; broadcast as in NumPy.
+    """((a - za) * fa + (b - zb) * fb) / 2^shift to even, clamped; broadcast as in NumPy.
 
     The factors share one shift and are below 2^20, so that the sum fits int32.
     """

@@ -31,7 +31,9 @@ def softmax_rows(shape: tuple[int, ...], machine: Machine, log: bool) -> Any:
     body = loop(
         "row", 0, rows, lambda row: _row(flat[0], flat[1], row * index(extent), extent, lanes, log)
     )
-    return prim_func([x, out], seq([*views, body]), {"tirx.noalias": False, "op_pattern": 8, FAMILY: "softmax"})
+    return prim_func(
+        [x, out], seq([*views, body]), {"tirx.noalias": False, "op_pattern": 8, FAMILY: "softmax"}
+    )
 
 
 def _row(x: Any, out: Any, base: Any, extent: int, lanes: int, log: bool) -> Any:

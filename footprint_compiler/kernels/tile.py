@@ -81,22 +81,19 @@ class Tile:
             for pixel in range(self.pixels)
             for vector, lanes in enumerate(self.lanes)
         ]
-        stores = []
-        for pixel in range(self.pixels):
-            for vector, lanes in enumerate(self.lanes):
-                stores.append(
-                    loop(
-                        "lane",
-                        0,
-                        lanes,
-                        lambda lane, pixel=pixel, vector=vector: store(
-                            pixel,
-                            lane + index(vector * width),
-                            tirx.BufferLoad(acc, [lane + index(slot(pixel, vector))]),
-                        ),
-                        tirx.ForKind.VECTORIZED,
-                    )
-                )
+
+        def finish(pixel: int, vector: int, lanes: int) -> Any:
+            def element(lane: Any) -> Any:
+                value = tirx.BufferLoad(acc, [lane + index(slot(pixel, vector))])
+                return store(pixel, lane + index(vector * width), value)
+
+            return loop("lane", 0, lanes, element, tirx.ForKind.VECTORIZED)
+
+        stores = [
+            finish(pixel, vector, lanes)
+            for pixel in range(self.pixels)
+            for vector, lanes in enumerate(self.lanes)
+        ]
         return seq([tirx.AllocBuffer(acc), *zero, reduce(steps), *stores])
 
     def _steps(self, acc: Any, slot: Callable[[int, int], int], reduction: Reduction) -> Any:

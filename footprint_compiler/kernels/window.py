@@ -96,20 +96,14 @@ class WindowEmitter:
     def _rows(self, n: Any, channel: Any, lanes: int, x: Any, weights: Any, finish: Store) -> Any:
         segments = column_segments(self.shape, self.pixels)
 
+        def part(h: Any, segment: Segment) -> Any:
+            def tile(t: Any) -> Any:
+                return self._tile(n, h, channel, lanes, segment, t, x, weights, finish)
+
+            return loop("wb", 0, segment.count, tile)
+
         def row(h: Any) -> Any:
-            return seq(
-                [
-                    loop(
-                        "wb",
-                        0,
-                        segment.count,
-                        lambda t, segment=segment: self._tile(
-                            n, h, channel, lanes, segment, t, x, weights, finish
-                        ),
-                    )
-                    for segment in segments
-                ]
-            )
+            return seq([part(h, segment) for segment in segments])
 
         return loop("h", 0, self.shape.out_height, row)
 
@@ -173,34 +167,13 @@ class WindowEmitter:
             tirx.BufferStore(acc, splat(self.initial, lanes), [slot(pixel)])
             for pixel in range(segment.pixels)
         ]
-        stores = [
-            loop(
-                "lane",
-                0,
-                lanes,
-                lambda lane, pixel=pixel: finish(
-                    n,
-                    h,
-                    first + index(pixel),
-                    channel + lane,
-                    tirx.BufferLoad(acc, [lane + index(pixel * self.width)]),
-                ),
-                tirx.ForKind.VECTORIZED,
-            )
-            for pixel in range(segment.pixels)
-        ]
+
+        def store(pixel: int) -> Any:
+            def element(lane: Any) -> Any:
+                value = tirx.BufferLoad(acc, [lane + index(pixel * self.width)])
+                return finish(n, h, first + index(pixel), channel + lane, value)
+
+            return loop("lane", 0, lanes, element, tirx.ForKind.VECTORIZED)
+
+        stores = [store(pixel) for pixel in range(segment.pixels)]
         return seq([tirx.AllocBuffer(acc), *zero, loop("i", begin, end, kernel_row), *stores])
-
-
-def average_count(shape: ConvShape, h: Any, w: Any) -> Any:
-    """Number of taps inside the image at output (h, w), as an index expression."""
-
-    def along(axis: int, size: int, at: Any) -> Any:
-        stride, kernel = shape.stride[axis], shape.kernel[axis]
-        before = shape.padding[axis]
-        begin = at * index(stride) - index(before)
-        low = tirx.max(index(0), begin)
-        high = tirx.min(index(size), begin + index(kernel))
-        return high - low
-
-    return along(0, shape.in_height, h) * along(1, shape.in_width, w)

@@ -8,9 +8,10 @@ towards plus infinity, up to the rounding of M (relative 2^-31 / m). ``left`` is
 ``to_even`` sends halves to the even neighbour instead. Averages, sums and products of two tensors
 use it: their multipliers are often ratios of small integers, and then halves are common.
 
-Why halves of a convolution go up and not to the even neighbour, as in QuantizeLinear: it is what one instruction
-gives on the cores that matter (SQRDMULH on Armv8-A, SMMULR on Armv7E-M with 2M), and one addition
-elsewhere. The two rules differ by one only where acc * m is exactly halfway between integers.
+Why halves of a convolution go up and not to the even neighbour, as in QuantizeLinear: it is what
+one instruction gives on the cores that matter (SQRDMULH on Armv8-A, SMMULR on Armv7E-M with 2M),
+and one addition elsewhere. The two rules differ by one only where acc * m is exactly halfway
+between two integers.
 """
 
 from __future__ import annotations
@@ -79,4 +80,5 @@ def shift_right_rounded(value: np.ndarray, bits: int, to_even: bool) -> np.ndarr
 
 def saturate(values: np.ndarray, zero_point: int, low: int, high: int) -> np.ndarray:
     """Add the zero point and clamp."""
-    return np.clip(values + zero_point, low, high)
+    clamped: np.ndarray = np.clip(values + zero_point, low, high)
+    return clamped
