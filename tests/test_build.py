@@ -1,4 +1,4 @@
-"""The whole compiler on small ONNX models: what is odd about outputs, symbols, and repeated builds."""
+"""The whole compiler on small ONNX models: odd outputs, symbols, and repeated builds."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ import tvm
 import tvm_ffi
 from tvm import s_tir, tirx
 
-from footprint_compiler.kernels.math import expand_math, mark_math
+from footprint_compiler.kernels.math_calls import expand_math, mark_math
 from footprint_compiler.program import Scratch
 from footprint_compiler.tensor import DTYPE_BYTES
 

@@ -1,0 +1,114 @@
+"""Replace calls of elementary functions in flat TIR by the arithmetic of ``kernels.math``.
+
+Marking comes before TVM lowers intrinsics, expansion after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import tvm
+import tvm_ffi
+from tvm import tirx
+
+from footprint_compiler.kernels.math import ARITHMETIC, ROUNDING, Shape
+
+_PREFIX = "fpc."
+
+
+def mark_math(module: Any, rounding_instructions: bool) -> Any:
+    """Name the calls that ``expand_math`` will replace, so that no pass in between lowers them.
+
+    Args:
+        module: flat TIR, after vectorization.
+        rounding_instructions: whether the core rounds to integral floats by itself.
+    """
+    table = ARITHMETIC if rounding_instructions else {**ARITHMETIC, **ROUNDING}
+
+    def mark(call: Any) -> Any:
+        # most are tirx.floor and the like, but the operator behind ceil is prim.ceil
+        name = call.op.name.rpartition(".")[2] if isinstance(call.op, tvm.ir.Op) else ""
+        if name not in (*table, "rsqrt") or not str(call.ty.dtype).startswith("float32"):
+            return call
+        dtype = str(call.ty.dtype)
+        if name == "rsqrt":
+            one = Shape(_lanes(dtype)).const(1.0)
+            return one / tirx.sqrt(call.args[0])
+        return tirx.call_pure_extern(dtype, _PREFIX + name, call.args[0])
+
+    return _map_calls(module, mark)
+
+
+def expand_math(module: Any) -> Any:
+    """Write out the marked calls; their variables are bound right before the statement.
+
+    A call under ``if_then_else`` may guard a load, so it is not moved: it calls the C library.
+    """
+    return tvm.IRModule(
+        {var: _expand_function(func) for var, func in module.functions.items()},
+        attrs=module.attrs,
+    )
+
+
+def _expand_function(func: Any) -> Any:
+    def guarded(call: Any) -> Any:
+        if not isinstance(call.op, tvm.ir.Op) or call.op.name != "tirx.if_then_else":
+            return call
+        return tvm_ffi.structural_map(call, (tvm.ir.Call, _call_library))
+
+    def statement(stmt: Any) -> Any:
+        bindings: list[Any] = []
+
+        def expand(call: Any) -> Any:
+            name = _marked(call)
+            if name is None:
+                return call
+            shape = Shape(_lanes(str(call.ty.dtype)))
+            result = {**ARITHMETIC, **ROUNDING}[name](call.args[1], shape)
+            bindings.extend(shape.bindings)
+            return result
+
+        stmt = tvm_ffi.structural_map(stmt, (tvm.ir.Call, expand))
+        return tirx.SeqStmt([*bindings, stmt]) if bindings else stmt
+
+    body = tvm_ffi.structural_map(func.body, (tvm.ir.Call, guarded))
+    body = tvm_ffi.structural_map(body, ((tirx.BufferStore, tirx.Bind), statement))
+    body = tvm_ffi.structural_map(body, (tvm.ir.Call, _call_library))
+    return tirx.PrimFunc(func.params, body, func.ret_type, func.attrs)
+
+
+def _marked(call: Any) -> str | None:
+    if not isinstance(call.op, tvm.ir.Op) or call.op.name != "tirx.call_pure_extern":
+        return None
+    name = str(call.args[0].value)
+    return name.removeprefix(_PREFIX) if name.startswith(_PREFIX) else None
+
+
+def _call_library(call: Any) -> Any:
+    """The C library's function for a marked scalar call."""
+    name = _marked(call)
+    if name is None:
+        return call
+    if name == "sigmoid":
+        one = tirx.const(1.0, "float32")
+        power = tirx.call_pure_extern("float32", "expf", tirx.const(0.0, "float32") - call.args[1])
+        return one / (one + power)
+    return tirx.call_pure_extern(str(call.ty.dtype), f"{name}f", call.args[1])
+
+
+def _lanes(dtype: str) -> int:
+    return int(dtype.partition("x")[2] or 1)
+
+
+def _map_calls(module: Any, change: Callable[[Any], Any]) -> Any:
+    functions = {
+        var: tirx.PrimFunc(
+            func.params,
+            tvm_ffi.structural_map(func.body, (tvm.ir.Call, change)),
+            func.ret_type,
+            func.attrs,
+        )
+        for var, func in module.functions.items()
+    }
+    return tvm.IRModule(functions, attrs=module.attrs)
