@@ -190,7 +190,7 @@ def _bitcast(ctx: Context, node: Node) -> Value:
 
 
 _MATH = {
-    "Sqrt": op.sqrt, "Exp": op.exp, "Log": op.log, "Sin": op.sin, "Cos": op.cos, "Tan": op.tan,
+    "Sqrt": op.sqrt, "Exp": op.exp, "Log": op.log, "Sin": op.sin, "Cos": op.cos,
     "Asin": op.asin, "Acos": op.acos, "Atan": op.atan,
     "Asinh": op.asinh, "Acosh": op.acosh, "Atanh": op.atanh, "Erf": op.erf,
     "Ceil": op.ceil, "Floor": op.floor, "Round": op.round,
@@ -228,6 +228,7 @@ CONVERTERS: Table = {
     "Sign": _sign,
     "Sinh": widened(partial(_libm, "sinh")),
     "Sum": partial(_variadic, op.add),
+    "Tan": widened(partial(_libm, "tan")),
     "Where": _where,
     "Xor": _xor,
 }

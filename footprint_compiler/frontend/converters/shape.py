@@ -6,7 +6,7 @@ import numpy as np
 from tvm import relax
 
 from footprint_compiler.frontend.context import Context, Node, Refusal, Table, normalize_axis
-from footprint_compiler.frontend.converters.basic import reshape, transpose
+from footprint_compiler.frontend.converters.basic import element_type, reshape, transpose
 from footprint_compiler.frontend.value import Value, constant
 
 op = relax.op
@@ -69,6 +69,14 @@ def _size(ctx: Context, node: Node) -> Value:
     return constant(node.input(0).size, "int64")
 
 
+def _eye_like(ctx: Context, node: Node) -> Value:
+    """Only the shape of the input matters."""
+    x = node.input(0)
+    dtype = element_type(int(node.attrs["dtype"])) if "dtype" in node.attrs else x.dtype
+    rows, columns = x.shape
+    return constant(np.eye(rows, columns, int(node.attrs.get("k", 0)), dtype=dtype))
+
+
 def _depth_to_space(ctx: Context, node: Node) -> Value:
     x = node.input(0)
     block = int(node.attrs["blocksize"])
@@ -106,6 +114,7 @@ def _dropout(ctx: Context, node: Node) -> tuple[Value | None, ...]:
 CONVERTERS: Table = {
     "DepthToSpace": _depth_to_space,
     "Dropout": _dropout,
+    "EyeLike": _eye_like,
     "Size": _size,
     "SpaceToDepth": _space_to_depth,
     "Unsqueeze": _unsqueeze,

@@ -109,7 +109,14 @@ def _tile(ctx: Context, node: Node) -> Value:
         return x
     if 0 in repeats:
         return constant(np.zeros([d * r for d, r in zip(x.shape, repeats, strict=True)], x.dtype))
-    return ctx.op(op.tile, x, repeats=repeats)
+    # One axis per repeat and one per dimension: copies without a remainder in every index.
+    pairs = [n for pair in zip(repeats, x.shape, strict=True) for n in pair]
+
+    def rule(a: Any) -> Any:
+        return te.compute(pairs, lambda *i: a(*i[1::2]), name="tile")
+
+    y = ctx.te(rule, x, name="tile") if x.rank else x
+    return reshape(ctx, y, [d * r for d, r in zip(x.shape, repeats, strict=True)])
 
 
 def _pad(ctx: Context, node: Node) -> Value:
