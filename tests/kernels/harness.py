@@ -36,9 +36,10 @@ from footprint_compiler.program import KernelCall, Program
 from footprint_compiler.targets import load_target
 from footprint_compiler.tensor import TensorSpec
 
-GUARD = 64
+GUARD = 4096
 """Canary bytes before and after each argument."""
-CANARY = 0xA5
+CANARY = 0x7F
+"""Huge or NaN in every dtype, so that reading outside an argument shows in the result."""
 
 MACHINES = {
     "scalar": Machine(0, 30, 3),
@@ -220,7 +221,7 @@ def assert_close(got: np.ndarray, expected: np.ndarray, bound: Any) -> None:
 
 
 class Guarded:
-    """Bytes with a canary on either side; the start is aligned to the element only."""
+    """Canary bytes with a canary on either side; the start is aligned to the element only."""
 
     def __init__(self, size: int, align: int) -> None:
         self.size = size
