@@ -14,7 +14,7 @@ import tvm
 
 from footprint_compiler.artifact import Artifact
 from footprint_compiler.codegen.emit import check_output, emit_artifact
-from footprint_compiler.codegen.objects import compile_object, lower_kernel
+from footprint_compiler.codegen.objects import compile_objects, lower_kernel
 from footprint_compiler.frontend import import_model
 from footprint_compiler.graph import Graph
 from footprint_compiler.kernels.machine import machine_of
@@ -32,10 +32,10 @@ from footprint_compiler.targets import Target, load_target
 
 @dataclass(frozen=True)
 class Compiled:
-    """A program and the object file that holds its kernels."""
+    """A program and the object files that hold its kernels."""
 
     program: Program
-    kernel_object: bytes
+    kernel_objects: tuple[bytes, ...]
     layers: tuple[Mapping[str, Any], ...]
 
 
@@ -79,7 +79,7 @@ def build_graph(
     return emit_artifact(
         compiled.program,
         plan,
-        [compiled.kernel_object],
+        compiled.kernel_objects,
         target,
         options,
         model_sha256=graph.sha256,
@@ -113,7 +113,7 @@ def compile_graph(
     layers = tuple({"family": kernels[call.kernel].family} for call in calls)
     total = int(graph.metadata.get("macs_total", 0))
     program = replace(program, calls=calls, model_macs=total)
-    return Compiled(program, compile_object(lowered, llvm) if lowered else b"", layers)
+    return Compiled(program, tuple(compile_objects(lowered, llvm)), layers)
 
 
 def compile_in_process(

@@ -26,6 +26,10 @@ STACK_LIMIT_BYTES = 256
 """Temporaries up to this size stay on the stack; register tiles have scope ``local``."""
 
 
+_WRAPPING = (tirx.Mod, tirx.FloorMod, tirx.BitwiseAnd)
+"""Remainders, and the masks that those by powers of two become."""
+
+
 @dataclass(frozen=True)
 class LoweredKernel:
     """One kernel in flat TIR whose parameters are pointers.
@@ -140,6 +144,52 @@ def lower_kernel(func: Any, symbol: str, target: Any) -> LoweredKernel:
         module = tirx.transform.LowerIntrin()(module)
         module = expand_math(module)
     return LoweredKernel(module[symbol], lowered.scratch)
+
+
+def compile_objects(kernels: Mapping[str, LoweredKernel], target: Any) -> list[bytes]:
+    """Compile lowered kernels into relocatable ELF objects.
+
+    Kernels whose scalar indices wrap (``i % 4``) get an object of their own, without LLVM's loop
+    vectorizer: version 22 takes consecutive values of a masked index for consecutive elements
+    where the mask lies in an outer loop, and reads the wrong ones.
+
+    Args:
+        kernels: C symbol -> lowered kernel.
+        target: ``tvm.target.Target``.
+
+    Returns:
+        Bytes of the object files; functions are ``void symbol(T *...)``.
+    """
+    wrapping = {name: kernel for name, kernel in kernels.items() if _index_wraps(kernel.func)}
+    plain = {name: kernel for name, kernel in kernels.items() if name not in wrapping}
+    scalar_target = tvm.target.Target({**_target_dict(target), "opt-level": 1})
+    groups = [(plain, target), (wrapping, scalar_target)]
+    return [compile_object(group, chosen) for group, chosen in groups if group]
+
+
+def _target_dict(target: Any) -> dict[str, Any]:
+    return {"kind": str(target.kind.name), **{str(k): v for k, v in target.attrs.items()}}
+
+
+def _index_wraps(func: Any) -> bool:
+    """Whether a scalar load or store has a remainder in its index."""
+    found = False
+
+    def search(node: Any) -> None:
+        nonlocal found
+        indices = node.indices
+        if any(isinstance(at, tirx.Ramp) for at in indices):
+            return
+
+        def wraps(_: Any) -> None:
+            nonlocal found
+            found = True
+
+        for at in indices:
+            tvm_ffi.structural_walk(at, (_WRAPPING, wraps))
+
+    tvm_ffi.structural_walk(func.body, ((tvm.ir.TensorLoad, tirx.BufferStore), search))
+    return found
 
 
 def compile_object(kernels: Mapping[str, LoweredKernel], target: Any) -> bytes:
