@@ -31,7 +31,12 @@ class Rebuilder:
         return self._hint or "the result"
 
     def emit(self, expr: Any, name: str = "") -> Any:
-        """Bind an expression; its variable is named after the binding that is being rebuilt."""
+        """Bind an expression; its variable is named after the binding that is being rebuilt.
+
+        A variable is returned as it is: a second name would make every pass seem to change.
+        """
+        if isinstance(expr, tvm.ir.Var):
+            return expr
         return self.builder.emit(expr, name_hint=name or self._hint)
 
     def run(

@@ -260,6 +260,7 @@ OPERATORS: dict[str, Callable[..., Any]] = {
         None if call.attrs.axes is None else _ints(call.attrs.axes)
     ),
     "reshape": lambda call, x: x.reshape(_shape(call)),
+    "expand_dims": lambda call, x: x.reshape(_shape(call)),
     "strided_slice": _slice,
     "split": _split,
     "concat": lambda call, parts: np.concatenate(parts, int(call.attrs.axis)),
