@@ -77,6 +77,7 @@ def _check_graph(proto: onnx.ModelProto, name: str) -> None:
         raise ModelFileError(f"{name} has no graph or no opset: it is not an ONNX model")
     if not proto.graph.output:
         raise ModelFileError(f"{name} has no outputs", "export the model again")
+    _check_text(proto.graph, name)
     if len(proto.graph.node) > MAX_NODES:
         raise ModelLimitError(f"{name} has {len(proto.graph.node)} nodes, more than {MAX_NODES}")
     for entry in proto.opset_import:
@@ -86,6 +87,20 @@ def _check_graph(proto: onnx.ModelProto, name: str) -> None:
                 f"{name} uses opset {entry.version}; fpc reads 7 to {newest}",
                 "convert it with onnx.version_converter",
             )
+
+
+def _check_text(graph: onnx.GraphProto, name: str) -> None:
+    """Names are text: protobuf gives bytes where they are not UTF-8."""
+    queue = [graph]
+    while queue:
+        current = queue.pop()
+        texts = [v.name for v in [*current.input, *current.output, *current.initializer]]
+        for node in current.node:
+            texts += [node.name, node.op_type, node.domain, *node.input, *node.output]
+            texts += [attribute.name for attribute in node.attribute]
+            queue += [a.g for a in node.attribute if a.HasField("g")]
+        if any(not isinstance(text, str) for text in texts):
+            raise ModelFileError(f"{name} has a name that is not text: it is corrupt")
 
 
 def _tensors(graph: onnx.GraphProto) -> list[onnx.TensorProto]:

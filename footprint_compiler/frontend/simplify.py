@@ -6,9 +6,10 @@ shape arithmetic, If branches and functions disappear. Quantize and dequantize n
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import onnx
@@ -33,7 +34,7 @@ def simplify(
     """
     bound = _bind(_inlined(model), inputs, fixed)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _quiet("onnx_ir", "onnxscript"):
             warnings.simplefilter("ignore")
             optimized = ir.serde.deserialize_model(bound)
             inputs_before = [(value, value.name) for value in optimized.graph.inputs]
@@ -66,6 +67,20 @@ def _restore_inputs(graph: ir.Graph, inputs: list[tuple[ir.Value, str | None]]) 
         value.name = name
 
 
+@contextlib.contextmanager
+def _quiet(*names: str) -> Iterator[None]:
+    """Only errors of these loggers; what the optimizer skips is of no use to a user."""
+    loggers = [logging.getLogger(name) for name in names]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+
+
 def _inlined(model: onnx.ModelProto) -> onnx.ModelProto:
     """The model without functions of its own."""
     if not model.functions:
@@ -82,7 +97,9 @@ def _bind(
     bound = onnx.ModelProto()
     bound.CopyFrom(model)
     graph = bound.graph
-    kept = [i for i in graph.input if i.name not in fixed]
+    # Before IR version 4 initializers were inputs too, with their value as a default.
+    defaults = {tensor.name for tensor in graph.initializer}
+    kept = [i for i in graph.input if i.name not in fixed and i.name not in defaults]
     del graph.input[:]
     graph.input.extend(kept)
     for name, value in fixed.items():

@@ -65,7 +65,7 @@ def test_branch_decided_at_run_time_is_refused() -> None:
 @pytest.mark.parametrize("value", ["2,3", [2, 3], np.array([2, 3])])
 def test_constant_that_sets_a_shape(value: object) -> None:
     text = "g (float[6] x, int64[2] s) => (float[n,m] y) { y = Reshape(x, s) }"
-    graph = import_model(model(text), {}, {"s": value})  # type: ignore[dict-item]
+    graph = import_model(model(text), {}, {"s": value})
     assert graph.outputs[0].shape == (2, 3)
 
 

@@ -53,6 +53,28 @@ def test_every_truncation_is_refused_or_still_a_model(tmp_path: Path) -> None:
     assert not any("\n" in message for message in messages)
 
 
+def test_name_that_is_not_text(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    path.write_bytes(
+        model(RELU.replace("x", "name")).SerializeToString().replace(b"name", b"na\xff\xfe")
+    )
+    with pytest.raises(ModelFileError, match="not text"):
+        import_model(path)
+
+
+def test_initializers_that_are_also_inputs(caplog: pytest.LogCaptureFixture) -> None:
+    """IR version 3 declares weights as inputs; they are constants, and nothing is logged."""
+    proto = model(
+        "g (float[2] x, float[2] w) => (float[2] y) { y = Add(x, w) }",
+        {"w": np.ones(2, "float32")},
+        ai_onnx=8,
+    )
+    proto.ir_version = 3
+    graph = import_model(proto)
+    assert [spec.name for spec in graph.inputs] == ["x"]
+    assert not caplog.records
+
+
 def test_opset_too_old_and_too_new() -> None:
     for version in (6, 999):
         with pytest.raises(ModelFileError, match=f"opset {version}"):

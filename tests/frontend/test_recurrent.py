@@ -97,7 +97,7 @@ def test_directions_states_and_lengths(operator: str, direction: str) -> None:
     ],
 )
 def test_variants(operator: str, attrs: dict[str, object]) -> None:
-    _agrees_with_onnxruntime(_layer(operator, "forward", states=False, **attrs))  # type: ignore[arg-type]
+    _agrees_with_onnxruntime(_layer(operator, "forward", states=False, **attrs))
 
 
 def test_batch_first_layout() -> None:
