@@ -27,7 +27,16 @@ NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 FEATURE = re.compile(r"[+-][A-Za-z0-9._-]+")
 
 #: Accepted by ``tvm.target.Target`` for LLVM and of use here. Fast-math is absent on purpose.
-TVM_KEYS = ("kind", "mtriple", "mcpu", "mattr", "mfloat-abi", "num-cores", "vector-width")
+TVM_KEYS = (
+    "kind",
+    "mtriple",
+    "mcpu",
+    "mattr",
+    "mfloat-abi",
+    "num-cores",
+    "opt-level",
+    "vector-width",
+)
 RUNNER_KINDS = ("local", "qemu-user", "qemu-system")
 
 
@@ -140,6 +149,9 @@ def _read_tvm(table: Table) -> dict[str, TvmValue]:
         table.choice("mfloat-abi", ("soft", "hard"))
     table.integer("num-cores", at_least=1, required=False)
     table.integer("vector-width", at_least=1, required=False)
+    level = table.integer("opt-level", at_least=0, required=False)
+    if level is not None and level > 3:
+        raise table.fail("opt-level", f"must be 0 to 3, not {level}")
     table.asked = list(TVM_KEYS)
     table.finish()
     return {
