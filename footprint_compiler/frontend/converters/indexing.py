@@ -50,7 +50,9 @@ def _gather(ctx: Context, node: Node) -> Value:
         if step > 0 and flat == [flat[0] + step * i for i in range(len(flat))]:
             part = slice_axis(ctx, x, axis, flat[0], flat[-1] + 1, step)
             return reshape(ctx, part, shape)
-        return reshape(ctx, ctx.op(op.take, x, constant(flat, "int64"), axis=axis), shape)
+        return reshape(
+            ctx, ctx.op(op.take, x, constant(flat, "int64"), axis=axis, mode="clip"), shape
+        )
     rank = indices.rank
 
     def rule(a: Any, b: Any) -> Any:

@@ -219,7 +219,7 @@ def _compress(ctx: Context, node: Node) -> Value:
     picked = np.flatnonzero(np.asarray(condition))
     if picked.size == 0:
         return constant(np.zeros([0 if i == axis else d for i, d in enumerate(x.shape)], x.dtype))
-    return ctx.op(op.take, x, constant(picked.astype("int64")), axis=axis)
+    return ctx.op(op.take, x, constant(picked.astype("int64")), axis=axis, mode="clip")
 
 
 def _trilu(ctx: Context, node: Node) -> Value:
