@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 import onnx.inliner
 import onnx_ir as ir
-from onnxscript.optimizer import optimize_ir
+from onnxscript import optimizer
 
 from footprint_compiler.errors import ModelFileError
 from footprint_compiler.frontend.value import Value
@@ -37,13 +37,15 @@ def simplify(
         with warnings.catch_warnings(), _quiet("onnx_ir", "onnxscript"):
             warnings.simplefilter("ignore")
             optimized = ir.serde.deserialize_model(bound)
-            inputs_before = [(value, value.name) for value in optimized.graph.inputs]
-            optimize_ir(
-                optimized,
-                input_size_limit=MAX_FOLD_ELEMENTS,
-                output_size_limit=MAX_FOLD_ELEMENTS,
+            size = MAX_FOLD_ELEMENTS
+            # Shape arithmetic first: the rewriter tries every rule on every node that is left.
+            optimizer.fold_constants_ir(
+                optimized, onnx_shape_inference=True, input_size_limit=size, output_size_limit=size
             )
-            _restore_inputs(optimized.graph, inputs_before)
+            optimizer.remove_unused_nodes(optimized)
+            optimizer.optimize_ir(
+                optimized, num_iterations=1, input_size_limit=size, output_size_limit=size
+            )
             return ir.serde.serialize_model(optimized)
     except Exception as error:
         _LOG.debug("the model is imported without simplification: %s", error)

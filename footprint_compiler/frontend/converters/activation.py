@@ -112,12 +112,19 @@ def _prelu(ctx: Context, node: Node) -> Value:
     return ctx.op(op.where, ctx.op(op.less, x, zero), scaled, x)
 
 
-def _hard_sigmoid(x: Any, c: Callable[[float], Any], a: dict[str, float]) -> Any:
-    return te.max(te.min(x * c(a["alpha"]) + c(a["beta"]), c(1)), c(0))
+def _gate(ctx: Context, x: Value, alpha: float, beta: float) -> Value:
+    """max(0, min(1, alpha * x + beta)), in operators that layouts and fusion see through."""
+    scaled = ctx.op(op.multiply, x, scalar(alpha, x.dtype))
+    return ctx.op(op.clip, ctx.op(op.add, scaled, scalar(beta, x.dtype)), min=0.0, max=1.0)
 
 
-def _hard_swish(x: Any, c: Callable[[float], Any], a: dict[str, float]) -> Any:
-    return x * te.max(te.min(x * c(1 / 6) + c(0.5), c(1)), c(0))
+def _hard_sigmoid(ctx: Context, node: Node) -> Value:
+    alpha, beta = node.attrs.get("alpha", 0.2), node.attrs.get("beta", 0.5)
+    return _gate(ctx, node.input(0), float(alpha), float(beta))
+
+
+def _hard_swish(ctx: Context, node: Node) -> Value:
+    return ctx.op(op.multiply, node.input(0), _gate(ctx, node.input(0), 1 / 6, 0.5))
 
 
 def _elu(x: Any, c: Callable[[float], Any], a: dict[str, float]) -> Any:
@@ -174,8 +181,8 @@ CONVERTERS: Table = {
     "Clip": _clip,
     "Elu": widened(partial(_elementwise, _elu, alpha=1.0)),
     "Gelu": widened(_gelu),
-    "HardSigmoid": widened(partial(_elementwise, _hard_sigmoid, alpha=0.2, beta=0.5)),
-    "HardSwish": widened(partial(_elementwise, _hard_swish)),
+    "HardSigmoid": widened(_hard_sigmoid),
+    "HardSwish": widened(_hard_swish),
     "Hardmax": _hardmax,
     "LeakyRelu": widened(_leaky_relu),
     "LogSoftmax": widened(partial(_softmax, op.nn.log_softmax)),

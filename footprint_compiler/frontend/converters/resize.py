@@ -14,7 +14,7 @@ import numpy as np
 from tvm import relax, te, tirx
 
 from footprint_compiler.frontend.context import Context, Node, Refusal, Table, normalize_axis
-from footprint_compiler.frontend.converters.basic import cast, scalar
+from footprint_compiler.frontend.converters.basic import cast, scalar, transpose
 from footprint_compiler.frontend.value import Value, constant
 
 
@@ -38,7 +38,6 @@ def _resize(ctx: Context, node: Node) -> Value:
         if legacy
         else str(node.attrs.get("coordinate_transformation_mode", "half_pixel"))
     )
-    nearest = "floor" if legacy else str(node.attrs.get("nearest_mode", "round_prefer_floor"))
     if transform == "align_corners" and any(
         abs(a.size * a.scale - a.output) > 1e-4 * a.output for a in axes.values()
     ):
@@ -46,7 +45,19 @@ def _resize(ctx: Context, node: Node) -> Value:
             "align_corners with a scale that gives no whole size has two readings",
             "give sizes instead of scales",
         )
+    if x.rank == 4 and set(axes) <= {2, 3}:  # channels last, as its neighbours will be
+        image = transpose(ctx, x, (0, 2, 3, 1))
+        moved = {i - 1: axis for i, axis in axes.items()}
+        return transpose(ctx, _resample(ctx, node, image, moved, mode, transform), (0, 3, 1, 2))
+    return _resample(ctx, node, x, axes, mode, transform)
+
+
+def _resample(
+    ctx: Context, node: Node, x: Value, axes: dict[int, _Axis], mode: str, transform: str
+) -> Value:
     if mode == "nearest":
+        legacy = node.op_type == "Upsample" or node.opset < 11
+        nearest = "floor" if legacy else str(node.attrs.get("nearest_mode", "round_prefer_floor"))
         tables = {
             i: _nearest([_source(o, a, transform) for o in range(a.output)], a.size, nearest)
             for i, a in axes.items()
