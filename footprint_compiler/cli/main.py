@@ -12,6 +12,7 @@ from footprint_compiler.cli.build import build
 from footprint_compiler.cli.command import FpcGroup
 from footprint_compiler.cli.doctor import doctor
 from footprint_compiler.cli.plan import plan
+from footprint_compiler.cli.quantize import quantize
 from footprint_compiler.cli.run import run
 from footprint_compiler.cli.supported_ops import supported_ops
 from footprint_compiler.cli.targets import targets
@@ -27,7 +28,7 @@ def cli() -> None:
     """Compile ONNX models to small C libraries with a static memory plan."""
 
 
-for command in (build, run, plan, validate, bench, targets, supported_ops, doctor):
+for command in (build, quantize, run, plan, validate, bench, targets, supported_ops, doctor):
     cli.add_command(command)
 
 

@@ -1,0 +1,176 @@
+"""A prepared model with its calibration data: assemble quantized candidates and measure them.
+
+Part of the samples calibrate; the others are held back, and a candidate is judged by them alone.
+The measure is the signal to quantization noise ratio of the outputs against the float model,
+
+    SQNR = 10 log10( sum y^2 / sum (y - y')^2 )  dB,
+
+taken before a final Softmax or Sigmoid, whose saturation would hide most of the error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from footprint_compiler.calibration.observers import OBSERVERS, Range
+from footprint_compiler.calibration.statistics import Runner, TensorStatistics, collect
+from footprint_compiler.errors import UnsupportedModelError
+from footprint_compiler.quantize.affine import Affine, Weights, affine, quantize_weights
+from footprint_compiler.quantize.edit import constant_of, name_of
+from footprint_compiler.quantize.insert import bias_of, insert_qdq
+from footprint_compiler.quantize.operators import LINEAR, MOVES
+from footprint_compiler.quantize.scheme import Scheme, decide
+from footprint_compiler.samples import Sample
+
+HELD_BACK = 0.25
+MOST_HELD_BACK = 64
+_SQUASHING = frozenset({"Softmax", "LogSoftmax", "Sigmoid"})
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a candidate is made.
+
+    Attributes:
+        observer: key of ``OBSERVERS``.
+        floats: linear nodes that stay in float.
+        only: when given, nothing but these linear nodes is quantized.
+        biases: node name -> what is added to its bias.
+        codes: node name -> weight codes that replace rounding to nearest.
+    """
+
+    observer: str = "min-max"
+    floats: frozenset[str] = frozenset()
+    only: frozenset[str] | None = None
+    biases: Mapping[str, np.ndarray] = field(default_factory=dict)
+    codes: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+class Workbench:
+    """One prepared float model and its samples.
+
+    Args:
+        model: as ``prepare`` gives it.
+        samples: all calibration samples; ``HELD_BACK`` of them judge, from 8 on.
+    """
+
+    def __init__(self, model: ir.Model, samples: Sequence[Sample]) -> None:
+        self.model = model
+        held = min(int(len(samples) * HELD_BACK), MOST_HELD_BACK) if len(samples) >= 8 else 0
+        order = np.random.default_rng(0).permutation(len(samples))
+        self.calibration = [samples[i] for i in sorted(order[held:])]
+        self.held_back = [samples[i] for i in sorted(order[:held])] or list(self.calibration)
+        self.proto = ir.serde.serialize_model(model)
+        self.full = decide(model.graph)
+        if not self.full.linear:
+            raise UnsupportedModelError(
+                "the model has no operator that can be quantized",
+                "Convolutions and matrix products with constant weights can.",
+            )
+        self.statistics: dict[str, TensorStatistics] = collect(
+            self.proto, self._tensors(), self.calibration
+        )
+        self._ranges: dict[str, dict[str, Range]] = {}
+        self._expected = self.outputs(self.proto, self.held_back)
+
+    def _tensors(self) -> list[str]:
+        """Everything that any scheme quantizes."""
+        found = dict.fromkeys(self.full.tensors)
+        for layer in self.full.linear:
+            found |= dict.fromkeys(decide(self.model.graph, only={layer}).tensors)
+        return list(found)
+
+    def scheme(self, recipe: Recipe) -> Scheme:
+        """What the recipe quantizes."""
+        return decide(self.model.graph, recipe.floats, recipe.only)
+
+    def activations(self, scheme: Scheme, observer: str) -> dict[str, Affine]:
+        """Parameters of every tensor; tensors that share a scale cover what made them."""
+        if observer not in self._ranges:
+            observe = OBSERVERS[observer]
+            self._ranges[observer] = {n: observe(s) for n, s in self.statistics.items()}
+        ranges = self._ranges[observer]
+        moved = {
+            name_of(v)
+            for node in self.model.graph
+            if node.op_type in MOVES and name_of(node) in scheme.integer
+            for v in node.outputs
+        }
+        union: dict[str, Range] = {}
+        for name, group in scheme.tensors.items():
+            if name in moved and group != name:
+                continue
+            low, high = ranges[name]
+            have = union.get(group, (low, high))
+            union[group] = min(low, have[0]), max(high, have[1])
+        parameters = {group: affine(*span) for group, span in union.items()}
+        return {name: parameters[group] for name, group in scheme.tensors.items()}
+
+    def weights(
+        self, scheme: Scheme, recipe: Recipe, activations: Mapping[str, Affine]
+    ) -> dict[str, Weights]:
+        """Integer weights and biases of every quantized linear node."""
+        nodes = {name_of(node): node for node in self.model.graph}
+        found = {}
+        for name in scheme.linear:
+            node = nodes[name]
+            kernel = constant_of(node.inputs[1])
+            source = node.inputs[0]
+            assert kernel is not None
+            assert source is not None
+            reader, position = bias_of(node)
+            given = reader.inputs[position] if position < len(reader.inputs) else None
+            bias = constant_of(given)
+            if bias is not None and name in recipe.biases:
+                bias = bias + recipe.biases[name]
+            axis = LINEAR[node.op_type]
+            found[name] = quantize_weights(
+                kernel,
+                bias,
+                activations[name_of(source)].scale,
+                axis,
+                codes=recipe.codes.get(name),
+            )
+        return found
+
+    def assemble(self, recipe: Recipe) -> onnx.ModelProto:
+        """The quantized model of a recipe."""
+        scheme = self.scheme(recipe)
+        activations = self.activations(scheme, recipe.observer)
+        weights = self.weights(scheme, recipe, activations)
+        return ir.serde.serialize_model(insert_qdq(self.model, scheme, activations, weights))
+
+    def sqnr(self, model: onnx.ModelProto) -> float:
+        """Signal to quantization noise over the held-back samples, in dB."""
+        return sqnr(self._expected, self.outputs(model, self.held_back))
+
+    def outputs(self, model: onnx.ModelProto, samples: Sequence[Sample]) -> list[np.ndarray]:
+        """What is compared, concatenated per output over the samples, float64."""
+        writers = {name: node for node in model.graph.node for name in node.output}
+        names = []
+        for output in model.graph.output:
+            node = writers.get(output.name)
+            squashed = node is not None and node.op_type in _SQUASHING
+            names.append(node.input[0] if node is not None and squashed else output.name)
+        runner = Runner(model, names)
+        results = [runner.run(sample) for sample in samples]
+        return [np.stack([r[name] for r in results]).astype(np.float64) for name in names]
+
+
+def sqnr(expected: Sequence[np.ndarray], got: Sequence[np.ndarray]) -> float:
+    """In dB, the least of all outputs; 200 at most."""
+    found = []
+    for y, z in zip(expected, got, strict=True):
+        noise, signal = float(np.sum((y - z) ** 2)), float(np.sum(y**2))
+        if noise <= signal * 1e-20:
+            found.append(200.0)
+        elif signal == 0:
+            found.append(-200.0)
+        else:
+            found.append(10 * float(np.log10(signal / noise)))
+    return min(found, default=200.0)
