@@ -64,7 +64,9 @@ def build(
     name = options.name or identifier(folder.name.removesuffix(".tar"))
     check_output(folder, options.format)
     reporter.phase("import the model")
-    graph = import_model(model, options.shapes, options.constants)
+    graph = import_model(model, options.shapes, options.constants, options.shrink)
+    if graph.metadata.get("shrinkage") and graph.metadata["shrinkage"].filters:
+        reporter.log(str(graph.metadata["shrinkage"]))
     return build_graph(graph, machine, replace(options, name=name), folder, reporter)
 
 

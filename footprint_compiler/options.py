@@ -21,6 +21,7 @@ class BuildOptions:
         cc: compiler driver that links instead of zig, for example ``"gcc"``.
         dump_ir: folder that receives the IR after every pass that changed it.
         explain: name of a pass whose declined rewrites are printed.
+        shrink: remove channels that no output can depend on; see ``footprint_compiler.shrink``.
     """
 
     name: str | None = None
@@ -31,3 +32,4 @@ class BuildOptions:
     cc: str | None = None
     dump_ir: Path | None = None
     explain: str | None = None
+    shrink: bool = True

@@ -84,6 +84,7 @@ def _number_or_text(content: str) -> str | int | float:
 @click.option("--cc", metavar="DRIVER", help="Link with this compiler (gcc) instead of zig.")
 @click.option("--dump-ir", type=click.Path(path_type=Path), help="Write the IR after every pass.")
 @click.option("--explain", metavar="PASS", help="Say why a pass declined to rewrite.")
+@click.option("--shrink/--no-shrink", default=True, help="Remove channels that add nothing.")
 @click.option("--print-pass-times", is_flag=True, help="Seconds of every pass.")
 def build(
     model: Path, target: str, out: Path | None, print_pass_times: bool, **options: Any

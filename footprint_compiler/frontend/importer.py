@@ -22,6 +22,7 @@ from footprint_compiler.frontend.quantized_io import annotate_inputs, annotate_o
 from footprint_compiler.frontend.simplify import simplify
 from footprint_compiler.frontend.value import Value, constant
 from footprint_compiler.graph import Graph
+from footprint_compiler.shrink import remove_dead_channels
 from footprint_compiler.tensor import DTYPE_BYTES, TensorSpec
 
 
@@ -29,6 +30,7 @@ def import_model(
     model: str | Path | onnx.ModelProto,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     constants: Mapping[str, str | int | float | np.ndarray] | None = None,
+    shrink: bool = True,
 ) -> Graph:
     """Read an ONNX model as Relax with static shapes.
 
@@ -36,6 +38,7 @@ def import_model(
         model: a file, or a model in memory.
         shapes: input name -> static shape, for inputs with dynamic dimensions.
         constants: input name -> value; that input becomes a constant.
+        shrink: remove channels that no output can depend on.
 
     Raises:
         ModelFileError, ModelLimitError: the file is damaged or too large.
@@ -47,10 +50,13 @@ def import_model(
     check_graph(proto.graph)
     plain = rewrite_quantized_operators(proto)
     simple = simplify(plain, inputs, fixed)
+    metadata: dict[str, Any] = {}
+    if shrink:
+        simple, metadata["shrinkage"] = remove_dead_channels(simple)
     module, outputs, driver = _convert(simple, inputs, fixed)
     inputs = annotate_inputs(simple.graph, inputs)
     outputs = annotate_outputs(simple.graph, outputs)
-    metadata = {
+    metadata |= {
         "macs": dict(driver.macs),
         "macs_total": sum(driver.macs.values()),
         "layers": dict(driver.context.layers),

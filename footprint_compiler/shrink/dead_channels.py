@@ -1,0 +1,151 @@
+"""Remove channels that cannot change an output, until nothing more can go.
+
+A channel goes when everything that sums over it gets nothing from it: its weights there are
+zero, or its elements are known at build time and are zero, or add the same integer to a quantized
+layer's bias everywhere. Elements are known where no weight connects them to an input: behind a
+filter of zeros they are what bias, activation and quantize make of it. What remains is the same sum
+with fewer terms that are zero, so results are equal wherever activations are finite; in float
+the order of the remaining additions belongs to whoever runs them, and may move the last bit.
+Channels of a model's outputs stay, and one channel of every tensor does.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from footprint_compiler.shrink.analysis import Analysis
+from footprint_compiler.shrink.choose import choose_removals
+from footprint_compiler.shrink.network import Network
+from footprint_compiler.shrink.remove import remove_channels
+from footprint_compiler.shrink.rules import RULES
+from footprint_compiler.shrink.share import share_constants
+
+MAX_ROUNDS = 32
+WEIGHTED = frozenset({"Conv", "Gemm", "MatMul"})
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Shrinkage:
+    """What was removed.
+
+    Attributes:
+        filters: filters removed, depthwise ones included.
+        depthwise: how many of them are depthwise.
+        layers: layers that lost a filter.
+        macs_before, macs_after: of convolutions and matrix products with constant weights.
+        weight_bytes_before, weight_bytes_after: all initializers.
+    """
+
+    filters: int = 0
+    depthwise: int = 0
+    layers: int = 0
+    macs_before: int = 0
+    macs_after: int = 0
+    weight_bytes_before: int = 0
+    weight_bytes_after: int = 0
+
+    def __str__(self) -> str:
+        return (
+            f"removed {self.filters} dead channels ({self.depthwise} depthwise) "
+            f"of {self.layers} layers: "
+            f"{self.macs_before:,} -> {self.macs_after:,} MACs"
+        )
+
+
+def remove_dead_channels(model: onnx.ModelProto) -> tuple[onnx.ModelProto, Shrinkage]:
+    """A smaller model with equal outputs; the model itself where nothing can go.
+
+    Args:
+        model: with static shapes; not changed. Where shapes are missing, channels are kept.
+    """
+    if not _may_shrink(model):
+        return model, Shrinkage()
+    current, before = model, 0
+    lost: Counter[str] = Counter()
+    depthwise = 0
+    for turn in range(MAX_ROUNDS):
+        try:
+            analysis = Analysis(Network(current)).run(RULES)
+        except Exception as error:  # shape inference refuses the model: conversion will say why
+            _LOG.debug("dead channels are not searched: %s", error)
+            break
+        before = before if turn else count_macs(analysis)
+        choice = choose_removals(analysis)
+        if not choice.removed:
+            break
+        for layer in analysis.layers:
+            roots = analysis.atoms.roots(layer.result.atoms).tolist()
+            gone = sum(root in choice.removed for root in roots)
+            lost[layer.node.output[0]] += gone
+            depthwise += gone * layer.depthwise
+        current = remove_channels(analysis, choice)
+    if not lost.total():
+        return model, Shrinkage()
+    shared = share_constants(current)
+    return shared, Shrinkage(
+        lost.total(),
+        depthwise,
+        sum(count > 0 for count in lost.values()),
+        before,
+        count_macs(Analysis(Network(shared)).run(RULES)),
+        weight_bytes(model),
+        weight_bytes(shared),
+    )
+
+
+def count_macs(analysis: Analysis) -> int:
+    """Multiply-accumulates of the layers that are followed, from static shapes."""
+    total = 0
+    for layer in analysis.layers:
+        weights = analysis.values[layer.node.input[1]]
+        filters = weights.shape[layer.out_axis]
+        outputs = math.prod(analysis.network.shapes[layer.node.output[0]])
+        total += outputs * (weights.size // filters)
+    return total
+
+
+def weight_bytes(model: onnx.ModelProto) -> int:
+    """Bytes of all initializers."""
+    total = 0
+    for tensor in model.graph.initializer:
+        if tensor.data_type != onnx.TensorProto.STRING:
+            dtype = helper.tensor_dtype_to_np_dtype(tensor.data_type)
+            total += math.prod(tensor.dims) * dtype.itemsize
+    return total
+
+
+def _may_shrink(model: onnx.ModelProto) -> bool:
+    """Some weights of a layer have a slice of equal values; cheap, and no for most models."""
+    graph = model.graph
+    arrays = {t.name: t for t in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Constant" and node.attribute and node.attribute[0].name == "value":
+            arrays[node.output[0]] = node.attribute[0].t
+    producer = {o: n for n in graph.node for o in n.output}
+    for node in graph.node:
+        if node.op_type not in WEIGHTED or len(node.input) < 2:
+            continue
+        name = node.input[1]
+        while name not in arrays and name in producer and producer[name].input:
+            name = producer[name].input[0]
+        if name in arrays and _has_flat_slice(numpy_helper.to_array(arrays[name])):
+            return True
+    return False
+
+
+def _has_flat_slice(weights: np.ndarray) -> bool:
+    if weights.ndim < 2 or not weights.size:
+        return False
+    for axis in (0, 1):
+        rows = np.moveaxis(weights, axis, 0).reshape(weights.shape[axis], -1)
+        if (rows == rows[:, :1]).all(axis=1).any() and rows.shape[1] > 1:
+            return True
+    return False
