@@ -132,6 +132,9 @@ def take_apart(func: Any) -> Fused | None:
         )
     final = schedule.get(blocks[-1])
     variables = tuple(iter_var.var for iter_var in final.iter_vars)
+    extents = tuple(int(iter_var.dom.extent) for iter_var in final.iter_vars)
+    if extents != out_shape:  # the epilogue broadcasts the anchor's result
+        return None
     store = final.body
     if not isinstance(store, tirx.BufferStore) or not store.buffer.same_as(output):
         return None
