@@ -55,6 +55,7 @@ class QdqGraph:
             for block in module["main"].body.blocks
             for binding in block.bindings
         }
+        self._moved: dict[Any, Quantized] = {}
 
     def definition(self, expr: Any) -> Any:
         """The old expression behind a variable (itself for anything else)."""
@@ -63,6 +64,8 @@ class QdqGraph:
     def quantized(self, expr: Any) -> Quantized | None:
         """The quantized tensor behind a float expression."""
         producer = self.definition(expr)
+        if op_name(producer) in ("relax.reshape", "relax.permute_dims"):
+            return self._moved_codes(expr, producer)
         if op_name(producer) != "relax.dequantize":
             return None
         scale, zero = producer.args[1], producer.args[2]
@@ -77,6 +80,20 @@ class QdqGraph:
             constant_array(zero).astype("int64").ravel(),
             int(producer.attrs.axis),
         )
+
+    def _moved_codes(self, expr: Any, move: Any) -> Quantized | None:
+        """A run-time tensor whose elements a layout change or a view moved after dequantization.
+
+        The move is emitted once more, on the codes; the one on real numbers is left to dead code.
+        """
+        if expr not in self._moved:
+            inner = self.quantized(move.args[0])
+            if inner is None or inner.array is not None or not inner.per_tensor:
+                return None
+            rest = [self.rebuilder.renamed(argument) for argument in move.args[1:]]
+            call = relax.Call(move.op, [inner.expr, *rest], move.attrs, move.ty_args)
+            self._moved[expr] = replace(inner, expr=self.rebuilder.emit(call))
+        return self._moved[expr]
 
     def activation(self, expr: Any) -> Quantized | None:
         """A quantized run-time tensor with one scale."""
