@@ -166,6 +166,16 @@ def onnxruntime_session(model: Path, optimized: bool = False, threads: int = 1) 
         raise ModelFileError(f"ONNX Runtime cannot load {model}: {error}") from error
 
 
+def constant_feeds(session: Any, constants: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Arrays for the inputs that a build made constant, in the dtypes that the model asks for."""
+    given = {put.name: put for put in session.get_inputs()}
+    return {
+        name: np.asarray(value, numpy_dtype(_ORT_DTYPES.get(given[name].type, "float32")))
+        for name, value in constants.items()
+        if name in given
+    }
+
+
 def onnxruntime_reference(
     model: Path, outputs: Sequence[TensorSpec], constants: Mapping[str, Any] | None = None
 ) -> Run:
@@ -181,11 +191,7 @@ def onnxruntime_reference(
         raise ModelFileError(
             f"{model} has no output {missing[0]!r}", "Give the model that the build was made from."
         )
-    fixed = {
-        name: np.asarray(value, numpy_dtype(_ORT_DTYPES.get(given[name].type, "float32")))
-        for name, value in (constants or {}).items()
-        if name in given
-    }
+    fixed = constant_feeds(session, constants or {})
     names = [spec.name for spec in outputs]
 
     def run(sample: Sample) -> Mapping[str, np.ndarray]:

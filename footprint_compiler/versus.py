@@ -7,13 +7,14 @@ lose; the minimum over many turns is what the code can do.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from footprint_compiler.artifact import Artifact
 from footprint_compiler.runtime.loader import Model, load
 from footprint_compiler.samples import Sample
-from footprint_compiler.validate import onnxruntime_session
+from footprint_compiler.validate import constant_feeds, onnxruntime_session
 
 WARM_UP = 3
 
@@ -35,7 +36,7 @@ def time_against_onnxruntime(
         ModelFileError: ONNX Runtime cannot load the model.
     """
     with load(artifact) as ours:
-        theirs = _OnnxRuntime(model, sample)
+        theirs = _OnnxRuntime(model, sample, artifact.manifest["model"].get("constants", {}))
         times: tuple[list[int], list[int]] = ([], [])
         for turn in range(WARM_UP + repeat):
             _fill(ours, sample)
@@ -58,11 +59,12 @@ def time_against_onnxruntime(
 class _OnnxRuntime:
     """A session with bound inputs and outputs."""
 
-    def __init__(self, model: Path, sample: Sample) -> None:
+    def __init__(self, model: Path, sample: Sample, constants: Mapping[str, Any]) -> None:
         self._session = onnxruntime_session(model, optimized=True)
         self._binding = self._session.io_binding()
         given = {put.name for put in self._session.get_inputs()}
-        for name, array in sample.items():
+        feeds = {**constant_feeds(self._session, constants), **sample}
+        for name, array in feeds.items():
             if name in given:
                 self._binding.bind_cpu_input(name, array)
         for put in self._session.get_outputs():

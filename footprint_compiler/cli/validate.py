@@ -61,7 +61,8 @@ def validate(
     reporter = settings().reporter()
     if library.file_sha256(model) != artifact.manifest["model"]["sha256"]:
         reporter.log(f"{model} is not the file that {build} was built from", "warning")
-    reference = library.onnxruntime_reference(model, artifact.outputs, constants)
+    fixed = {**artifact.manifest["model"].get("constants", {}), **constants}
+    reference = library.onnxruntime_reference(model, artifact.outputs, fixed)
     scales = output_scales(model)
     outputs = [
         spec if spec.scale is not None else replace(spec, scale=scales.get(spec.name))

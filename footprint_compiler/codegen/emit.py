@@ -100,7 +100,7 @@ def emit_artifact(
             roles = {"library": library, **roles}
         else:
             roles = {"library": roles["static_library"], **roles}
-    build = Build(interface, target, footprint, externals, model_file, layers)
+    build = Build(interface, target, footprint, externals, model_file, layers, options.constants)
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     files[MANIFEST] = to_json(describe(build, roles, hashes)).encode()
     return open_artifact(_write(files, program.name, options.format, out))

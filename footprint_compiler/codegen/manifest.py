@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
@@ -30,6 +30,7 @@ class Build:
     externals: Externals
     model_file: str
     layers: Sequence[Mapping[str, Any]] = ()
+    constants: Mapping[str, Any] = field(default_factory=dict)
 
 
 def describe(build: Build, files: Mapping[str, str], sha256: Mapping[str, str]) -> dict[str, Any]:
@@ -47,7 +48,11 @@ def describe(build: Build, files: Mapping[str, str], sha256: Mapping[str, str]) 
         "abi_version": ABI_VERSION,
         "name": program.name,
         "target": target.name,
-        "model": {"sha256": interface.model_sha256, "file": build.model_file},
+        "model": {
+            "sha256": interface.model_sha256,
+            "file": build.model_file,
+            "constants": dict(sorted(build.constants.items())),
+        },
         "inputs": [_io(interface, spec) for spec in program.inputs],
         "outputs": [_io(interface, spec) for spec in program.outputs],
         "footprint": build.footprint.as_json(),
