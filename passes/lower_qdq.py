@@ -22,6 +22,7 @@ import tvm
 from tvm import relax
 
 from footprint_compiler.passes.base import PassContext
+from footprint_compiler.passes.move_codes import MOVES
 from footprint_compiler.passes.qdq_graph import QdqGraph
 from footprint_compiler.passes.qdq_rules import RULES
 from footprint_compiler.passes.rebuild import op_name
@@ -50,7 +51,8 @@ class LowerQdq:
                         lowered = graph.table(expr, output)
                     if lowered is not None:
                         return rebuilder.emit(lowered)
-                    ctx.decline(self.name, f"{op_name(producer)} at {var.name} stays in float")
+                    if op_name(producer):
+                        ctx.decline(self.name, f"{op_name(producer)} at {var.name} stays in float")
             new = rebuilder.renamed(expr)
             if isinstance(new, (relax.Call, relax.TupleGetItem, relax.Tuple)):
                 return rebuilder.emit(new)
@@ -65,19 +67,23 @@ def float_islands(module: Any) -> list[str]:
     floats: set[Any] = set()
     for block in module["main"].body.blocks:
         for binding in block.bindings:
-            value = binding.value
-            if not isinstance(value, relax.Call):
-                continue
-            name = op_name(value)
-            if name == "relax.dequantize":
-                floats.add(binding.var)
-                continue
-            reads = any(
-                isinstance(arg, tvm.ir.Var) and arg in floats
-                for argument in value.args
-                for arg in (argument.fields if isinstance(argument, relax.Tuple) else [argument])
+            name = op_name(binding.value)
+            reads = name != "relax.quantize" and any(
+                var in floats for var in _variables(binding.value)
             )
-            if reads and name != "relax.quantize":
+            if reads or name == "relax.dequantize":
                 floats.add(binding.var)
+            if reads and name and name not in MOVES:
                 found.append(str(binding.var.name))
     return found
+
+
+def _variables(expr: Any) -> list[Any]:
+    """Variables that an expression reads, tuples flattened."""
+    if isinstance(expr, relax.Call):
+        return [var for argument in expr.args for var in _variables(argument)]
+    if isinstance(expr, relax.Tuple):
+        return [var for item in expr.fields for var in _variables(item)]
+    if isinstance(expr, relax.TupleGetItem):
+        return _variables(expr.tuple_value)
+    return [expr] if isinstance(expr, tvm.ir.Var) else []

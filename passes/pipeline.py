@@ -13,6 +13,7 @@ from footprint_compiler.passes.fold_affine import FoldAffine
 from footprint_compiler.passes.fold_constants import FoldConstants
 from footprint_compiler.passes.keep_views import VIEW_OPS, conditional_legalize_map
 from footprint_compiler.passes.lower_qdq import LowerQdq
+from footprint_compiler.passes.move_codes import MoveCodes
 
 
 def layout_phase() -> list[Pass]:
@@ -21,6 +22,7 @@ def layout_phase() -> list[Pass]:
         ExpandPower(),
         FoldAffine(),  # before layout: it knows channel axes by their ONNX position
         ChooseLayout(),
+        MoveCodes(),  # after layout: transpositions and reshapes come from there
         LowerQdq(),  # after layout: integer kernels are channels last
         FoldConstants(),  # after QDQ: weights that stay in float are dequantized here
         Upstream("eliminate-common-subexpressions", relax.transform.EliminateCommonSubexpr()),

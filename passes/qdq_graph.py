@@ -55,7 +55,6 @@ class QdqGraph:
             for block in module["main"].body.blocks
             for binding in block.bindings
         }
-        self._moved: dict[Any, Quantized] = {}
 
     def definition(self, expr: Any) -> Any:
         """The old expression behind a variable (itself for anything else)."""
@@ -63,13 +62,18 @@ class QdqGraph:
 
     def quantized(self, expr: Any) -> Quantized | None:
         """The quantized tensor behind a float expression."""
-        producer = self.definition(expr)
-        if op_name(producer) in ("relax.reshape", "relax.permute_dims"):
-            return self._moved_codes(expr, producer)
+        return self.quantized_by(self.definition(expr))
+
+    def quantized_by(self, producer: Any) -> Quantized | None:
+        """The quantized tensor that a ``relax.dequantize`` reads; None for any other call."""
         if op_name(producer) != "relax.dequantize":
             return None
         scale, zero = producer.args[1], producer.args[2]
         if not is_constant(scale) or not is_constant(zero):
+            return None
+        if not _usable(constant_array(scale)):
+            return None
+        if constant_array(zero).size not in (1, constant_array(scale).size):
             return None
         integer = self.definition(producer.args[0])
         array = constant_array(integer) if is_constant(integer) else None
@@ -81,26 +85,18 @@ class QdqGraph:
             int(producer.attrs.axis),
         )
 
-    def _moved_codes(self, expr: Any, move: Any) -> Quantized | None:
-        """A run-time tensor whose elements a layout change or a view moved after dequantization.
-
-        The move is emitted once more, on the codes; the one on real numbers is left to dead code.
-        """
-        if expr not in self._moved:
-            inner = self.quantized(move.args[0])
-            if inner is None or inner.array is not None or not inner.per_tensor:
-                return None
-            rest = [self.rebuilder.renamed(argument) for argument in move.args[1:]]
-            call = relax.Call(move.op, [inner.expr, *rest], move.attrs, move.ty_args)
-            self._moved[expr] = replace(inner, expr=self.rebuilder.emit(call))
-        return self._moved[expr]
-
     def activation(self, expr: Any) -> Quantized | None:
         """A quantized run-time tensor with one scale."""
-        found = self.quantized(expr)
-        if found is None or not found.per_tensor or found.array is not None:
-            return None
-        return found if str(found.expr.ty.dtype) in LIMITS else None
+        return self.activation_of(self.definition(expr))
+
+    def activation_of(self, producer: Any) -> Quantized | None:
+        """``activation`` for the call that dequantizes."""
+        found = _with_one_scale(self.quantized_by(producer))
+        return found if found is not None and found.array is None else None
+
+    def operand(self, expr: Any) -> Quantized | None:
+        """A quantized tensor with one scale, constant or not."""
+        return _with_one_scale(self.quantized(expr))
 
     def output_of(self, call: Any) -> Target | None:
         """What a ``relax.quantize`` writes, where that is int8 or uint8 with one scale."""
@@ -109,7 +105,7 @@ class QdqGraph:
         if dtype not in LIMITS or not is_constant(scale) or not is_constant(zero):
             return None
         scales, zeros = constant_array(scale).ravel(), constant_array(zero).ravel()
-        if scales.size != 1:
+        if scales.size != 1 or not _usable(scales):
             return None
         low, high = LIMITS[dtype]
         return Target(float(scales[0]), Output(int(zeros[0]), low, high, dtype))
@@ -146,6 +142,18 @@ class QdqGraph:
         from footprint_compiler.passes.qdq_table import build_table
 
         return build_table(self, call, target)
+
+
+def _with_one_scale(found: Quantized | None) -> Quantized | None:
+    """8-bit tensors of one scale and zero point only."""
+    if found is None or not found.per_tensor or found.zero_point.size != 1:
+        return None
+    return found if str(found.expr.ty.dtype) in LIMITS else None
+
+
+def _usable(scale: np.ndarray) -> bool:
+    """Whether every scale is a positive number."""
+    return bool(np.all(np.isfinite(scale)) and np.all(scale > 0))
 
 
 def _number(expr: Any) -> float:

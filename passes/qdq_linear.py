@@ -1,0 +1,197 @@
+"""The linear rules of ``lower-qdq``: convolution and matrix product with constant weights."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from footprint_compiler.kernels.quantized import quantized_conv2d, quantized_matmul
+from footprint_compiler.passes.qdq_graph import (
+    LIMITS,
+    QdqGraph,
+    Quantized,
+    Target,
+    call_te,
+    integers_constant,
+)
+from footprint_compiler.passes.rebuild import (
+    constant_array,
+    integers,
+    is_constant,
+    op_name,
+    shape_of,
+    tensor_constant,
+)
+from footprint_compiler.quant.fixed_point import fixed_point
+
+BIAS_ERROR = 1 / 16
+"""Steps of the output that rounding a bias to the accumulator's scale may cost at most."""
+
+
+def linear(graph: QdqGraph, producer: Any, target: Target) -> Any:
+    """A convolution or matrix product, with or without the addition of its bias."""
+    bias = None
+    if op_name(producer) == "relax.add":
+        left, right = producer.args
+        for value, other in ((left, right), (right, left)):
+            bias = _bias(graph, other, shape_of(value))
+            if op_name(graph.definition(value)) in _LINEAR and bias is not None:
+                producer = graph.definition(value)
+                break
+        else:
+            return None
+    x = graph.activation(producer.args[0])
+    w = _centred(graph.quantized(producer.args[1]))
+    if x is None or w is None:
+        return None
+    return _LINEAR[op_name(producer)](graph, producer, target, x, w, bias)
+
+
+def _centred(w: Quantized | None) -> Quantized | None:
+    """Constant weights as int8 with zero point 0, or None where they do not fit."""
+    if w is None or w.array is None or str(w.array.dtype) not in LIMITS:
+        return None
+    shape = [1] * w.array.ndim
+    if w.zero_point.size > 1:
+        shape[w.axis % w.array.ndim] = -1
+    codes = w.array.astype("int64") - w.zero_point.reshape(shape)
+    if codes.size == 0 or codes.min() < -128 or codes.max() > 127:
+        return None
+    return replace(w, array=codes.astype("int8"), zero_point=np.zeros(1, "int64"))
+
+
+def _bias(graph: QdqGraph, expr: Any, shape: tuple[int, ...]) -> np.ndarray | None:
+    """One real number for each channel (the last axis of ``shape``), or None.
+
+    A constant that differs along another axis, or that makes the result larger, is no bias.
+    """
+    real = _real(graph, expr)
+    if real is None or real.ndim > len(shape) or real.size not in (1, shape[-1]):
+        return None
+    if real.size > 1 and real.shape[-1] != shape[-1]:
+        return None
+    result: np.ndarray = np.broadcast_to(real.ravel(), shape[-1:])
+    return result
+
+
+def _real(graph: QdqGraph, expr: Any) -> np.ndarray | None:
+    """The value of a constant bias, as a real number in float64."""
+    found = graph.quantized(expr)
+    if found is not None and found.array is not None:
+        shape = [1] * found.array.ndim
+        if not found.per_tensor:
+            shape[found.axis % found.array.ndim] = -1
+        centred = found.array.astype("float64") - found.zero_point.reshape(shape)
+        result: np.ndarray = centred * found.scale.reshape(shape)
+        return result
+    producer = graph.definition(expr)
+    if is_constant(producer):
+        return constant_array(producer).astype("float64")
+    if op_name(producer) not in ("relax.reshape", "relax.expand_dims", "relax.permute_dims"):
+        return None
+    inner = _real(graph, producer.args[0])
+    if inner is None:
+        return None
+    if op_name(producer) == "relax.permute_dims":
+        axes = producer.attrs.axes
+        return inner.transpose(integers(axes) if axes is not None else None)
+    return inner.reshape(shape_of(producer))
+
+
+def _channel_constants(
+    x: Quantized, w: Quantized, rows: np.ndarray, bias: np.ndarray | None, target: Target
+) -> tuple[Any, Any, int] | None:
+    """(bias, mantissa, left) as constants, or None where they do not fit.
+
+    Args:
+        rows: weights (channels, taps).
+        bias: real numbers (channels,), or None.
+    """
+    channels = len(rows)
+    scale = float(x.scale[0]) * np.broadcast_to(w.scale, (channels,))
+    real = np.zeros(channels) if bias is None else bias
+    codes = np.rint(real / scale)
+    lost = np.abs(codes * scale - real) / target.scale
+    if not _fits(rows, codes, x) or lost.max() > BIAS_ERROR:
+        return None
+    try:
+        multiplier = fixed_point(scale / target.scale)
+    except ValueError:
+        return None
+    if not _fits(rows, codes, x, multiplier.left):
+        return None
+    mantissa = np.broadcast_to(np.asarray(multiplier.mantissa), (channels,))
+    return integers_constant(codes), integers_constant(mantissa), multiplier.left
+
+
+def _fits(rows: np.ndarray, bias: np.ndarray, x: Quantized, left: int = 0) -> bool:
+    """Whether no accumulator can leave int32, whatever the input."""
+    low, high = LIMITS[str(x.expr.ty.dtype)]
+    largest = max(high - int(x.zero_point[0]), int(x.zero_point[0]) - low)
+    worst = np.abs(rows.astype("float64")).sum(axis=1) * largest + np.abs(bias)
+    return bool(np.all(worst * 2**left < 2**30))
+
+
+def _conv2d(
+    graph: QdqGraph, call: Any, target: Target, x: Quantized, w: Quantized, bias: Any
+) -> Any:
+    attrs = call.attrs
+    if attrs.data_layout != "NHWC" or attrs.kernel_layout != "OIHW":
+        return None
+    assert w.array is not None
+    if not w.per_tensor and w.axis % 4 != 0:
+        return None
+    rows = w.array.reshape(w.array.shape[0], -1)
+    constants = _channel_constants(x, w, rows, bias, target)
+    if constants is None:
+        return None
+    pads = integers(attrs.padding)
+    padding = pads * 4 if len(pads) == 1 else pads * 2 if len(pads) == 2 else pads
+    return call_te(
+        graph,
+        quantized_conv2d,
+        x.expr,
+        tensor_constant(w.array),
+        constants[0],
+        constants[1],
+        integers(attrs.strides),
+        padding,
+        integers(attrs.dilation),
+        int(attrs.groups),
+        int(x.zero_point[0]),
+        constants[2],
+        target.output,
+        pattern=4,
+        name="conv2d_int8",
+    )
+
+
+def _matmul(
+    graph: QdqGraph, call: Any, target: Target, x: Quantized, w: Quantized, bias: Any
+) -> Any:
+    assert w.array is not None
+    if w.array.ndim != 2 or (not w.per_tensor and w.axis % 2 != 1):
+        return None
+    if len(shape_of(call.args[0])) < 2:
+        return None
+    constants = _channel_constants(x, w, w.array.T, bias, target)
+    if constants is None:
+        return None
+    return call_te(
+        graph,
+        quantized_matmul,
+        x.expr,
+        tensor_constant(w.array),
+        constants[0],
+        constants[1],
+        int(x.zero_point[0]),
+        constants[2],
+        target.output,
+        pattern=4,
+        name="matmul_int8",
+    )
+
+
+_LINEAR: dict[str, Any] = {"relax.nn.conv2d": _conv2d, "relax.matmul": _matmul}
