@@ -1,4 +1,4 @@
-"""A gate computed for each channel multiplies a whole image: the product is larger than the gate."""
+"""A gate computed for each channel multiplies an image: the product is larger than the gate."""
 
 from __future__ import annotations
 
