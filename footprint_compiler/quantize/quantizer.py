@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import onnx
 import onnx_ir as ir
@@ -11,6 +11,11 @@ import onnx_ir as ir
 from footprint_compiler.calibration.observers import OBSERVERS
 from footprint_compiler.errors import UsageError
 from footprint_compiler.progress import Reporter
+from footprint_compiler.quantize.adaround import adaround
+from footprint_compiler.quantize.correct_bias import correct_bias
+from footprint_compiler.quantize.edit import name_of
+from footprint_compiler.quantize.equalize import absorb, equalize
+from footprint_compiler.quantize.scheme import linear_layers
 from footprint_compiler.quantize.workbench import Recipe, Workbench
 from footprint_compiler.samples import Sample
 
@@ -22,10 +27,16 @@ class QuantizeOptions:
     Attributes:
         observer: key of ``OBSERVERS``, or ``auto``: the one with the least measured error.
         floats: names of linear nodes that stay in float.
+        equalize: try cross-layer equalization and high-bias absorption.
+        correct: try empirical bias correction.
+        adaround: learn the rounding of weights; slower.
     """
 
     observer: str = "auto"
     floats: frozenset[str] = frozenset()
+    equalize: bool = True
+    correct: bool = True
+    adaround: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,6 +54,7 @@ class Quantized:
 
     Attributes:
         model: standard QDQ ONNX.
+        bench: the prepared (perhaps equalized) float model and its statistics.
         recipe: that made it.
         sqnr_db: over the held-back samples.
         trials: everything that was measured, in order.
@@ -51,6 +63,7 @@ class Quantized:
     """
 
     model: onnx.ModelProto
+    bench: Workbench
     recipe: Recipe
     sqnr_db: float
     trials: tuple[Trial, ...]
@@ -66,22 +79,98 @@ def quantize(
 ) -> Quantized:
     """Quantize a prepared model to int8.
 
+    Every step is measured on the held-back samples, and kept only where it helps.
+
     Raises:
-        UsageError: an unknown observer.
+        UsageError: an unknown observer or node.
         UnsupportedModelError: nothing in the model can be quantized.
     """
     options, reporter = options or QuantizeOptions(), reporter or Reporter()
+    _check(model, options)
+    search = _Search(options)
+    reporter.phase("collect ranges")
+    bench = Workbench(model, samples)
+    reporter.phase("compare observers")
+    search.observe(bench, "")
+    if options.equalize:
+        reporter.phase("equalize channels")
+        for what, change in (("equalized", equalize), ("absorbed biases", absorb)):
+            changed, count = change(search.bench.model, search.bench.statistics)
+            if count:
+                search.observe(Workbench(changed, samples), what)
+    if options.adaround:
+        reporter.phase("learn the rounding")
+        search.attempt("learned rounding", adaround(search.bench, search.recipe, reporter))
+    if options.correct:
+        reporter.phase("correct biases")
+        search.attempt("corrected biases", correct_bias(search.bench, search.recipe))
+    scheme = search.bench.scheme(search.recipe)
+    return Quantized(
+        search.bench.assemble(search.recipe),
+        search.bench,
+        search.recipe,
+        search.level,
+        search.marked(),
+        scheme.linear,
+        scheme.floats,
+    )
+
+
+class _Search:
+    """The best candidate so far and everything that was measured."""
+
+    def __init__(self, options: QuantizeOptions) -> None:
+        auto = options.observer == "auto"
+        self.observers = list(OBSERVERS) if auto else [options.observer]
+        self.floats = options.floats
+        self.recipe = Recipe(floats=options.floats)
+        self.level = float("-inf")
+        self.bench: Workbench
+        self._trials: list[tuple[str, float]] = []
+        self._kept: set[int] = set()
+
+    def observe(self, bench: Workbench, what: str) -> None:
+        """Measure the observers on a model; keep the best where it beats all before."""
+        winner = None
+        for observer in self.observers:
+            recipe = Recipe(observer=observer, floats=self.floats)
+            level = bench.sqnr(bench.assemble(recipe))
+            self._trials.append((f"{observer} {what}".strip(), level))
+            if level > self.level:
+                self.level, self.recipe, self.bench = level, recipe, bench
+                winner = len(self._trials) - 1
+        if winner is not None:
+            self._kept.add(winner)
+
+    def attempt(self, what: str, recipe: Recipe) -> None:
+        """Keep a recipe for the same model where it is better."""
+        level = self.bench.sqnr(self.bench.assemble(recipe))
+        self._trials.append((what, level))
+        if level > self.level:
+            self.level, self.recipe = level, recipe
+            self._kept.add(len(self._trials) - 1)
+
+    def marked(self) -> tuple[Trial, ...]:
+        """All trials; ``kept`` marks the steps of the way to the result."""
+        return tuple(
+            Trial(what, level, index in self._kept)
+            for index, (what, level) in enumerate(self._trials)
+        )
+
+
+def with_floats(made: Quantized, floats: frozenset[str]) -> onnx.ModelProto:
+    """The same quantization with these linear nodes in float."""
+    return made.bench.assemble(replace(made.recipe, floats=floats))
+
+
+def _check(model: ir.Model, options: QuantizeOptions) -> None:
     if options.observer != "auto" and options.observer not in OBSERVERS:
         raise UsageError(
             f"unknown observer {options.observer!r}", f"Known: auto, {', '.join(OBSERVERS)}."
         )
-    reporter.phase("collect ranges")
-    bench = Workbench(model, samples)
-    reporter.phase("compare observers")
-    names = list(OBSERVERS) if options.observer == "auto" else [options.observer]
-    recipes = [Recipe(observer=name, floats=options.floats) for name in names]
-    measured = [(bench.sqnr(bench.assemble(recipe)), recipe) for recipe in recipes]
-    level, best = max(measured, key=lambda item: item[0])
-    trials = [Trial(recipe.observer, db, recipe is best) for db, recipe in measured]
-    scheme = bench.scheme(best)
-    return Quantized(bench.assemble(best), best, level, tuple(trials), scheme.linear, scheme.floats)
+    layers = [name_of(node) for node in linear_layers(model.graph)]
+    unknown = sorted(options.floats - set(layers))
+    if unknown:
+        raise UsageError(
+            f"no layer {unknown[0]!r} to leave in float", f"Layers: {', '.join(layers)}."
+        )

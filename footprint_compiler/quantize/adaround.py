@@ -1,0 +1,184 @@
+"""Learn for each weight whether to round it down or up (AdaRound, Nagel et al., 2020).
+
+Layer by layer, with everything before it quantized: minimize the squared error of the layer's
+output (before its clamp) over the calibration samples,
+
+    | W x - W' x' |^2  +  lambda * sum (1 - |2 h(v) - 1|^beta),     W' = s (floor(W / s) + h(v))
+
+with h the rectified sigmoid, by Adam, in NumPy. The regularizer drives h to 0 or 1; beta falls
+from 20 to 2. x' is the quantized input that the layer will see, x the one of the float model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import onnx_ir as ir
+
+from footprint_compiler.calibration.statistics import Runner
+from footprint_compiler.progress import Reporter
+from footprint_compiler.quantize.affine import MAX_WEIGHT, fake_quantize
+from footprint_compiler.quantize.edit import attribute, constant_of, integers, name_of
+from footprint_compiler.quantize.insert import bias_of
+from footprint_compiler.quantize.workbench import Recipe, Workbench
+
+STEPS = 400
+ROWS = 2048
+BATCH = 256
+RATE = 0.02
+STRENGTH = 0.02
+STRETCH = (-0.1, 1.1)
+MAX_SAMPLES = 48
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One layer as matrix products, one for each group.
+
+    Attributes:
+        inputs: (groups, rows, K) quantized inputs.
+        outputs: (groups, rows, N) results of the float model, without bias.
+        weights: (groups, N, K), in steps of the scale.
+        scale: (groups, N, 1).
+    """
+
+    inputs: np.ndarray
+    outputs: np.ndarray
+    weights: np.ndarray
+    scale: np.ndarray
+
+
+def adaround(bench: Workbench, recipe: Recipe, reporter: Reporter) -> Recipe:
+    """The recipe with learned codes for convolutions and matrix products."""
+    nodes = {name_of(node): node for node in bench.model.graph}
+    scheme = bench.scheme(recipe)
+    activations = bench.activations(scheme, recipe.observer)
+    steps = bench.weights(scheme, recipe, activations)
+    codes: dict[str, np.ndarray] = {}
+    samples = bench.calibration[:MAX_SAMPLES]
+    rng = np.random.default_rng(0)
+    for done, name in enumerate(scheme.linear):
+        node = nodes[name]
+        weights = constant_of(node.inputs[1])
+        if weights is None or not _is_learnable(node):
+            continue
+        source = node.inputs[0]
+        assert source is not None
+        tensors = [name_of(source), name_of(node.outputs[0])]
+        runner = Runner(bench.proto, tensors)
+        candidate = Runner(bench.assemble(replace(recipe, codes=codes)), tensors[:1])
+        reader, position = bias_of(node)
+        bias = None
+        if reader is node and position < len(node.inputs):
+            bias = constant_of(node.inputs[position])
+        rows, results = [], []
+        for sample in samples:
+            want = runner.run(sample)
+            seen = fake_quantize(candidate.run(sample)[tensors[0]], activations[tensors[0]])
+            x, y = _as_rows(node, weights, seen, want[tensors[1]], bias)
+            pick = rng.permutation(x.shape[1])[: max(ROWS // len(samples), 1)]
+            rows.append(x[:, pick])
+            results.append(y[:, pick])
+        problem = _problem(
+            node, weights, steps[name].scale, np.concatenate(rows, 1), np.concatenate(results, 1)
+        )
+        codes[name] = _shaped(node, weights, solve(problem, rng))
+        reporter.progress(done + 1, len(scheme.linear))
+    return replace(recipe, codes=codes)
+
+
+def solve(problem: Problem, rng: np.random.Generator, steps: int = STEPS) -> np.ndarray:
+    """Codes of shape (groups, N, K); never worse than rounding to nearest on these rows."""
+    floor = np.floor(problem.weights)
+    rest = np.clip(problem.weights - floor, 1e-3, 1 - 1e-3)
+    low, high = STRETCH
+    v = -np.log((high - low) / (rest - low) - 1)
+    first, second = np.zeros_like(v), np.zeros_like(v)
+    rows = problem.inputs.shape[1]
+    norm = max(float(np.mean(problem.outputs**2)), 1e-30)
+    for step in range(1, steps + 1):
+        pick = rng.integers(0, rows, min(BATCH, rows))
+        x, y = problem.inputs[:, pick], problem.outputs[:, pick]
+        sigmoid = 1 / (1 + np.exp(-v))
+        stretched = sigmoid * (high - low) + low
+        h = np.clip(stretched, 0, 1)
+        slope = np.where((stretched > 0) & (stretched < 1), sigmoid * (1 - sigmoid), 0.0)
+        slope *= high - low
+        error = x @ (problem.scale * (floor + h)).transpose(0, 2, 1) - y
+        gradient = error.transpose(0, 2, 1) @ x * problem.scale * (2 / (norm * error.size))
+        if step > steps // 5:
+            progress = (step - steps // 5) / (steps - steps // 5)
+            beta = 2 + 18 * (1 - progress)
+            centred = 2 * h - 1
+            pull = -2 * beta * np.abs(centred) ** (beta - 1) * np.sign(centred)
+            gradient = gradient + STRENGTH / v.size * pull
+        gradient = gradient * slope * v.size
+        first = 0.9 * first + 0.1 * gradient
+        second = 0.999 * second + 0.001 * gradient**2
+        v = v - RATE * (first / (1 - 0.9**step)) / (np.sqrt(second / (1 - 0.999**step)) + 1e-8)
+    learned = floor + (1 / (1 + np.exp(-v)) * (high - low) + low >= 0.5)
+    return _better(problem, learned, np.rint(problem.weights))
+
+
+def _better(problem: Problem, learned: np.ndarray, nearest: np.ndarray) -> np.ndarray:
+    """For every output channel the codes with less error."""
+    errors = []
+    for codes in (learned, nearest):
+        clipped = np.clip(codes, -MAX_WEIGHT, MAX_WEIGHT)
+        got = problem.inputs @ (problem.scale * clipped).transpose(0, 2, 1)
+        errors.append(((got - problem.outputs) ** 2).sum(axis=1))
+    chosen = np.where((errors[0] < errors[1])[:, :, None], learned, nearest)
+    return np.clip(chosen, -MAX_WEIGHT, MAX_WEIGHT)
+
+
+def _is_learnable(node: ir.Node) -> bool:
+    if node.op_type in ("Gemm", "MatMul"):
+        return True
+    padded = node.attributes.get_string("auto_pad", "NOTSET")
+    return node.op_type == "Conv" and padded in ("NOTSET", "VALID")
+
+
+def _as_rows(
+    node: ir.Node, weights: np.ndarray, x: np.ndarray, y: np.ndarray, bias: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """One sample as (groups, rows, K) and (groups, rows, N)."""
+    if node.op_type != "Conv":
+        target = y if bias is None else y - bias
+        return x.reshape(1, -1, x.shape[-1]), target.reshape(1, -1, y.shape[-1])
+    target = y if bias is None else y - bias.reshape(1, -1, 1, 1)
+    groups = attribute(node, "group", 1)
+    columns = _im2col(node, weights.shape[2:], x)
+    per_group = columns.shape[1] // groups
+    rows = columns.reshape(-1, groups, per_group, *columns.shape[2:])
+    rows = rows.transpose(1, 0, 3, 4, 2, 5, 6).reshape(groups, -1, weights[0].size)
+    outputs = target.reshape(y.shape[0], groups, -1, *y.shape[2:]).transpose(1, 0, 3, 4, 2)
+    return rows, outputs.reshape(groups, rows.shape[1], -1)
+
+
+def _im2col(node: ir.Node, kernel: tuple[int, ...], x: np.ndarray) -> np.ndarray:
+    """(batch, channels, out height, out width, kernel height, kernel width)."""
+    top, left, bottom, right = integers(node, "pads") or (0, 0, 0, 0)
+    strides = integers(node, "strides") or (1, 1)
+    dilations = integers(node, "dilations") or (1, 1)
+    padded = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
+    reach = [(kernel[i] - 1) * dilations[i] + 1 for i in range(2)]
+    windows = np.lib.stride_tricks.sliding_window_view(padded, reach, axis=(2, 3))
+    windows = windows[:, :, :: strides[0], :: strides[1], :: dilations[0], :: dilations[1]]
+    return np.ascontiguousarray(windows)
+
+
+def _problem(
+    node: ir.Node, weights: np.ndarray, scale: np.ndarray, x: np.ndarray, y: np.ndarray
+) -> Problem:
+    groups = attribute(node, "group", 1) if node.op_type == "Conv" else 1
+    plain = weights if node.op_type == "Conv" else weights.T
+    kernel = plain.reshape(groups, plain.shape[0] // groups, -1).astype(np.float64)
+    steps = scale.astype(np.float64).reshape(groups, -1, 1)
+    return Problem(x.astype(np.float64), y.astype(np.float64), kernel / steps, steps)
+
+
+def _shaped(node: ir.Node, weights: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    if node.op_type == "Conv":
+        return codes.reshape(weights.shape)
+    return codes.reshape(weights.T.shape).T
