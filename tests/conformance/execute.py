@@ -7,7 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from footprint_compiler.errors import EXIT_INTERNAL, FpcError, UnsupportedModelError
+from footprint_compiler.errors import (
+    EXIT_UNSUPPORTED,
+    EXIT_USAGE,
+    FpcError,
+    TargetError,
+    UnsupportedModelError,
+)
 from footprint_compiler.frontend import import_model
 from footprint_compiler.graph import Graph
 
@@ -44,7 +50,7 @@ def run_case(case: Case, compile_graph: Callable[[Graph], Run]) -> Outcome:
             reason = error.nodes[0][2] if error.nodes else error.message
             return Outcome(case.name, "refused", error.id, operators or case.operator, reason)
         except FpcError as error:
-            if error.exit_code == EXIT_INTERNAL:
+            if error.exit_code not in (EXIT_UNSUPPORTED, EXIT_USAGE) or error.id == TargetError.id:
                 return Outcome(case.name, "failed", error.id, case.operator, error.message)
             return Outcome(case.name, "refused", error.id, case.operator, error.message)
         except Exception as error:

@@ -69,7 +69,7 @@ RIGHT = [
     "simple_rnn_batchwise",
     "slice_neg_steps",
     "softmax_large_number",
-    "split_variable_parts_2d",
+    "split_2d_uneven_split_opset18",
     "tile",
     "top_k_smallest",
     "triu_pos",
