@@ -54,7 +54,7 @@ class Tile:
     def emit(
         self,
         reduce: Callable[[Callable[[Sequence[Reduction]], Any]], Any],
-        store: Callable[[int, Any, Any], Any],
+        store: Callable[[Any, Any, Any], Any],
     ) -> Any:
         """Zero the accumulators, reduce, store.
 
@@ -89,11 +89,19 @@ class Tile:
 
             return loop("lane", 0, lanes, element, tirx.ForKind.VECTORIZED)
 
-        stores = [
+        stores: list[Any] = [
             finish(pixel, vector, lanes)
             for pixel in range(self.pixels)
             for vector, lanes in enumerate(self.lanes)
         ]
+        if rolled(self.dtype, self.lanes):
+            columns = len(self.lanes)
+            stores = store_in_loop(
+                acc,
+                self.pixels * columns,
+                self.dtype,
+                lambda at, value: store(at // index(columns), at % index(columns), value),
+            )
         return seq([tirx.AllocBuffer(acc), *zero, reduce(steps), *stores])
 
     def _steps(self, acc: Any, slot: Callable[[int, int], int], reduction: Reduction) -> Any:
@@ -115,6 +123,23 @@ class Tile:
         if static and end - begin <= UNROLL_STEPS:
             return seq([step(index(k)) for k in range(begin, end)])
         return loop("k", begin, end, step)
+
+
+def rolled(dtype: str, lanes: Sequence[int]) -> bool:
+    """Whether results are stored by a loop: integers without vectors, whose requantization is
+    long, so that one copy of it for each accumulator would be most of the code."""
+    return dtype == "int32" and all(count == 1 for count in lanes)
+
+
+def store_in_loop(acc: Any, count: int, dtype: str, store: Callable[[Any, Any], Any]) -> list[Any]:
+    """Spill ``count`` accumulators to the stack, then ``store(position, value)`` one by one."""
+    spilled = local("spilled", count, dtype)
+    spill = [
+        tirx.BufferStore(spilled, tirx.BufferLoad(acc, [index(at)]), [index(at)])
+        for at in range(count)
+    ]
+    body = loop("at", 0, count, lambda at: store(at, tirx.BufferLoad(spilled, [at])))
+    return [tirx.AllocBuffer(spilled), *spill, body]
 
 
 def choose_tile(machine: Machine, dtype: str, pixels: int, channels: int) -> tuple[int, int]:

@@ -14,9 +14,9 @@ FAMILY = "fpc.family"
 """Attribute of a function that is already a kernel: what reports call it."""
 
 
-def index(value: int) -> Any:
-    """An index constant."""
-    return tirx.IntImm(INDEX, value)
+def index(value: Any) -> Any:
+    """An index constant; an index expression stays as it is."""
+    return tirx.IntImm(INDEX, value) if isinstance(value, int) else value
 
 
 def seq(statements: Sequence[Any]) -> Any:

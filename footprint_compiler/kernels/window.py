@@ -16,6 +16,7 @@ from tvm import tirx
 
 from footprint_compiler.kernels.conv import ConvShape, Segment, Store, column_segments, kernel_rows
 from footprint_compiler.kernels.machine import Machine
+from footprint_compiler.kernels.tile import rolled, store_in_loop
 from footprint_compiler.kernels.tir import cast, index, local, loop, ramp, seq, splat
 
 Combine = Callable[[Any, Any, Any], Any]
@@ -175,5 +176,12 @@ class WindowEmitter:
 
             return loop("lane", 0, lanes, element, tirx.ForKind.VECTORIZED)
 
-        stores = [store(pixel) for pixel in range(segment.pixels)]
+        stores: list[Any] = [store(pixel) for pixel in range(segment.pixels)]
+        if self.width == 1 and rolled(self.acc_dtype, (lanes,)):
+            stores = store_in_loop(
+                acc,
+                segment.pixels,
+                self.acc_dtype,
+                lambda at, value: finish(n, h, first + at, channel, value),
+            )
         return seq([tirx.AllocBuffer(acc), *zero, loop("i", begin, end, kernel_row), *stores])
