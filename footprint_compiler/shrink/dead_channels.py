@@ -40,8 +40,8 @@ class Shrinkage:
         filters: filters removed, depthwise ones included.
         depthwise: how many of them are depthwise.
         layers: layers that lost a filter.
-        macs_before, macs_after: of convolutions and matrix products with constant weights.
-        weight_bytes_before, weight_bytes_after: all initializers.
+        macs_before, macs_after: of convolutions and matrix products.
+        weight_bytes_before, weight_bytes_after: initializers, without scales and zero points.
     """
 
     filters: int = 0
@@ -77,7 +77,7 @@ def remove_dead_channels(model: onnx.ModelProto) -> tuple[onnx.ModelProto, Shrin
         except Exception as error:  # shape inference refuses the model: conversion will say why
             _LOG.debug("dead channels are not searched: %s", error)
             break
-        before = before if turn else count_macs(analysis)
+        before = before if turn else count_macs(analysis.network)
         choice = choose_removals(analysis)
         if not choice.removed:
             break
@@ -95,28 +95,32 @@ def remove_dead_channels(model: onnx.ModelProto) -> tuple[onnx.ModelProto, Shrin
         depthwise,
         sum(count > 0 for count in lost.values()),
         before,
-        count_macs(Analysis(Network(shared)).run(RULES)),
+        count_macs(Network(shared)),
         weight_bytes(model),
         weight_bytes(shared),
     )
 
 
-def count_macs(analysis: Analysis) -> int:
-    """Multiply-accumulates of the layers that are followed, from static shapes."""
+def count_macs(network: Network) -> int:
+    """Multiply-accumulates of convolutions and matrix products, from static shapes."""
     total = 0
-    for layer in analysis.layers:
-        weights = analysis.values[layer.node.input[1]]
-        filters = weights.shape[layer.out_axis]
-        outputs = math.prod(analysis.network.shapes[layer.node.output[0]])
-        total += outputs * (weights.size // filters)
+    for node in network.nodes:
+        shapes = [network.shapes.get(name) for name in (*node.input[:2], *node.output[:1])]
+        if node.op_type in WEIGHTED and len(shapes) == 3 and all(shapes):
+            data, weights, result = (shape or () for shape in shapes)
+            terms = weights[1:] if node.op_type == "Conv" else data[-1:]
+            total += math.prod(result) * math.prod(terms)
     return total
 
 
 def weight_bytes(model: onnx.ModelProto) -> int:
-    """Bytes of all initializers."""
+    """Bytes of all initializers but scales and zero points, which are compiled into the code."""
+    quantizers = ("QuantizeLinear", "DequantizeLinear")
+    nodes = [node for node in model.graph.node if node.op_type in quantizers]
+    skipped = {name for node in nodes for name in node.input[1:]}
     total = 0
     for tensor in model.graph.initializer:
-        if tensor.data_type != onnx.TensorProto.STRING:
+        if tensor.data_type != onnx.TensorProto.STRING and tensor.name not in skipped:
             dtype = helper.tensor_dtype_to_np_dtype(tensor.data_type)
             total += math.prod(tensor.dims) * dtype.itemsize
     return total

@@ -17,6 +17,7 @@ import onnx
 from footprint_compiler.shrink.analysis import Analysis, Layer
 from footprint_compiler.shrink.atoms import Channels
 from footprint_compiler.shrink.evaluate import evaluate_node
+from footprint_compiler.shrink.network import reads
 
 VIEWS = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Identity"})
 EXACT_FLOAT32 = 1 << 24
@@ -112,8 +113,10 @@ def _bias(analysis: Analysis, node: onnx.NodeProto) -> onnx.NodeProto | None:
     network = analysis.network
     name = node.input[2] if len(node.input) > 2 else ""
     if not name:
-        readers = [n for n in network.nodes if node.output[0] in n.input]
+        readers = [n for n in network.nodes if node.output[0] in reads(n)]
         if len(readers) != 1 or readers[0].op_type != "Add" or node.op_type == "Conv":
+            return None
+        if any(output.name == node.output[0] for output in network.model.graph.output):
             return None
         name = next((i for i in readers[0].input if i != node.output[0]), "")
     found = network.producer.get(name)

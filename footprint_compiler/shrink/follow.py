@@ -46,29 +46,48 @@ def follow_binary(analysis: Analysis, node: onnx.NodeProto, attrs: Mapping[str, 
     if analysis.shape(node.output[0])[axis] != size:
         raise NotFollowedError
     known = source.known.copy()
+    zero = _zeros(analysis, labelled[0], source)
     for name in names:
-        if name == labelled[0]:
-            continue
-        known &= _partner(analysis, name, axis - rank, source.atoms)
+        if name != labelled[0]:
+            other_known, other_zero = _partner(analysis, name, axis - rank, source.atoms)
+            known, zero = known & other_known, zero | other_zero
+    if node.op_type == "Mul":  # zero times anything finite is zero
+        known |= zero
     return Channels(axis, source.atoms, known)
 
 
-def _partner(analysis: Analysis, name: str, axis: int, atoms: np.ndarray) -> np.ndarray:
-    """Join the other operand, whose channels are on ``axis`` (negative); its known flags."""
+def _zeros(analysis: Analysis, name: str, channels: Channels) -> np.ndarray:
+    """Flags of the channels that are known to be zero everywhere."""
+    if not channels.known.any():
+        return np.zeros_like(channels.known)
+    rows = np.moveaxis(analysis.values[name], channels.axis, 0).reshape(len(channels.known), -1)
+    zero: np.ndarray = channels.known & ~(rows != 0).any(axis=1)
+    return zero
+
+
+def _partner(
+    analysis: Analysis, name: str, axis: int, atoms: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Join the other operand, whose channels are on ``axis`` (negative).
+
+    Returns:
+        flags of its channels: known, and known to be zero.
+    """
     shape, size = analysis.shape(name), len(atoms)
+    nothing = np.zeros(size, bool)
     along = shape[axis] if len(shape) >= -axis else 1
     if analysis.network.is_constant(name):
         if along == size and size > 1:
             analysis.cut(name, len(shape) + axis, atoms)
-        return np.full(size, name in analysis.values)
+        return np.full(size, name in analysis.values), nothing
     other = analysis.channels.get(name)
     if other is None or other.axis != len(shape) + axis or along != size:
         analysis.keep(name)
         if along == size and size > 1:
             analysis.atoms.pin(atoms)
-        return np.zeros(size, bool)
+        return nothing, nothing
     analysis.atoms.join(atoms, other.atoms)
-    return other.known
+    return other.known, _zeros(analysis, name, other)
 
 
 def follow_norm(analysis: Analysis, node: onnx.NodeProto, attrs: Mapping[str, Any]) -> Channels:
@@ -86,6 +105,22 @@ def follow_window(analysis: Analysis, node: onnx.NodeProto, attrs: Mapping[str, 
     """Pools over the axes after the second."""
     source = analysis.source(node.input[0])
     if source.axis != 1:
+        raise NotFollowedError
+    return source
+
+
+def follow_pad(analysis: Analysis, node: onnx.NodeProto, attrs: Mapping[str, Any]) -> Channels:
+    """Padding by constant amounts along axes that hold no channels."""
+    source, rank = analysis.source(node.input[0]), len(analysis.shape(node.input[0]))
+    amounts = np.asarray(attrs.get("pads", []))
+    if len(node.input) > 1:
+        amounts = analysis.constant(node.input[1])
+    axes = np.arange(rank)
+    if len(node.input) > 3 and node.input[3]:
+        axes = analysis.constant(node.input[3]).ravel() % rank
+    if len(node.input) > 2 and node.input[2]:
+        analysis.constant(node.input[2])
+    if amounts.size != 2 * axes.size or amounts.reshape(2, -1)[:, axes == source.axis].any():
         raise NotFollowedError
     return source
 

@@ -28,7 +28,8 @@ def _import(folder: Path, entry: dict[str, object]) -> Graph:
     bound = entry.get("bind_shapes", {})
     assert isinstance(bound, dict)
     shapes = {k: tuple(v) for k, v in bound.items() if k not in constants}
-    return import_model(folder / "models" / str(entry["name"]) / "model.onnx", shapes, constants)
+    path = folder / "models" / str(entry["name"]) / "model.onnx"
+    return import_model(path, shapes, constants, shrink=False)
 
 
 @pytest.mark.parametrize(
