@@ -174,3 +174,17 @@ class InterruptedByUser(FpcError):  # noqa: N818 - it is not an error of the pro
     id = "FPC-E130"
     exit_code = EXIT_INTERRUPTED
     default_remedy = "Nothing was written; run the command again."
+
+
+class AccuracyError(FpcError):
+    """Quantization costs more accuracy than the user allows; ``steps`` lists what was measured."""
+
+    id = "FPC-E061"
+    exit_code = EXIT_ACCURACY
+    default_remedy = "Raise --max-drop, or give more calibration data."
+
+    def __init__(
+        self, message: str, remedy: str | None = None, steps: tuple[object, ...] = ()
+    ) -> None:
+        super().__init__(message, remedy)
+        self.steps = steps

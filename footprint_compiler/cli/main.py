@@ -14,6 +14,7 @@ from footprint_compiler.cli.doctor import doctor
 from footprint_compiler.cli.plan import plan
 from footprint_compiler.cli.quantize import quantize
 from footprint_compiler.cli.run import run
+from footprint_compiler.cli.sensitivity import sensitivity
 from footprint_compiler.cli.supported_ops import supported_ops
 from footprint_compiler.cli.targets import targets
 from footprint_compiler.cli.validate import validate
@@ -28,7 +29,20 @@ def cli() -> None:
     """Compile ONNX models to small C libraries with a static memory plan."""
 
 
-for command in (build, quantize, run, plan, validate, bench, targets, supported_ops, doctor):
+COMMANDS = (
+    build,
+    quantize,
+    sensitivity,
+    run,
+    plan,
+    validate,
+    bench,
+    targets,
+    supported_ops,
+    doctor,
+)
+
+for command in COMMANDS:
     cli.add_command(command)
 
 

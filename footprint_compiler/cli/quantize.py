@@ -10,111 +10,75 @@ import click
 
 from footprint_compiler.cli import text
 from footprint_compiler.cli.build import parse_constant, parse_shape
-from footprint_compiler.cli.command import FpcCommand, settings, show
+from footprint_compiler.cli.command import FpcCommand, console, settings, show
+from footprint_compiler.cli.quantize_options import quantizer_options, request_of
+from footprint_compiler.errors import AccuracyError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterable
 
     import onnx
     from rich.console import Console
 
-    from footprint_compiler.quantize.evaluate import Comparison
-    from footprint_compiler.quantize.quantizer import Quantized
-
-OBSERVERS = ("auto", "min-max", "moving-average", "percentile", "entropy", "mse")
-
-
-def data_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that say what data there are and how a model is bound to them."""
-    options = [
-        click.option(
-            "--data",
-            required=True,
-            help="Calibration: .npz, .npy, .csv, a folder of .npy or images, or module:callable.",
-        ),
-        click.option("--eval", "evaluation", help="Labelled data, in the same forms."),
-        click.option(
-            "--preprocess",
-            metavar="SPEC",
-            help="For images: scale=1/255;mean=0.5;std=0.5;layout=NCHW.",
-        ),
-        click.option(
-            "--allow-random-calibration", is_flag=True, help="Permit --data random."
-        ),
-        click.option(
-            "--shape", "shapes", multiple=True, callback=parse_shape, metavar="NAME=1,3,320,320",
-            help="Shape of an input with dynamic dimensions; repeatable.",
-        ),
-        click.option(
-            "--constant", "constants", multiple=True, callback=parse_constant,
-            metavar="NAME=VALUE", help="Make an input a constant; repeatable.",
-        ),
-    ]  # fmt: skip
-    for option in reversed(options):
-        function = option(function)
-    return function
+    from footprint_compiler.quantize.gate import Step
+    from footprint_compiler.quantize.session import Outcome
 
 
 @click.command("quantize", cls=FpcCommand)
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="QDQ model to write.")
-@data_options
+@quantizer_options(data_required=True)
 @click.option(
-    "--observer", type=click.Choice(OBSERVERS), default="auto", show_default=True,
-    help="How ranges are chosen; auto measures all.",
+    "--shape", "shapes", multiple=True, callback=parse_shape, metavar="NAME=1,3,320,320",
+    help="Shape of an input with dynamic dimensions; repeatable.",
 )  # fmt: skip
-@click.option("--float", "floats", multiple=True, metavar="NODE", help="Leave a layer in float.")
+@click.option(
+    "--constant", "constants", multiple=True, callback=parse_constant, metavar="NAME=VALUE",
+    help="Make an input a constant; repeatable.",
+)  # fmt: skip
 def quantize(model: Path, out: Path | None, **options: Any) -> None:
     """Quantize MODEL (float .onnx) to int8: standard QDQ that runs anywhere."""
-    from footprint_compiler.quantize.evaluate import compare
-    from footprint_compiler.quantize.quantizer import QuantizeOptions
-    from footprint_compiler.quantize.quantizer import quantize as quantize_model
+    from footprint_compiler.quantize.session import run
 
     out = out or model.with_suffix(".int8.onnx")
     reporter = settings().reporter()
     try:
-        prepared, dataset, evaluation = read_all(model, options, reporter)
-        chosen = QuantizeOptions(options["observer"], floats=frozenset(options["floats"]))
-        made = quantize_model(prepared, dataset.samples, chosen, reporter)
-        comparison = None
-        if evaluation is not None:
-            reporter.phase("evaluate")
-            comparison = compare(prepared, made.model, evaluation)
-        save(made.model, out)
+        outcome = run(model, request_of(options), reporter)
+        save(outcome.model, out)
+    except AccuracyError as error:
+        draw_trade_off(console(stderr=True), error.steps)
+        raise
     finally:
         reporter.close()
-    payload = {
-        "path": str(out),
+    payload = {"path": str(out), **as_json(outcome)}
+    show(payload, lambda screen: draw(screen, outcome, out))
+
+
+def as_json(outcome: Outcome) -> dict[str, Any]:
+    """What was tried and decided, for ``--json``."""
+    made, comparison, decision = outcome.made, outcome.comparison, outcome.decision
+    names = ("node", "op", "reason")
+    return {
         "observer": made.recipe.observer,
         "sqnr_db": made.sqnr_db,
         "trials": [vars(trial) for trial in made.trials],
-        "integer_layers": list(made.integer_layers),
-        "float_nodes": [dict(zip(("node", "op", "reason"), f, strict=True)) for f in made.floats],
+        "layers": list(made.integer_layers),
+        "float_nodes": [dict(zip(names, row, strict=True)) for row in made.floats],
         "evaluation": None if comparison is None else vars(comparison),
+        "layers_in_float": [] if decision is None else sorted(decision.chosen.floats),
+        "steps": [] if decision is None else [_step_json(step) for step in decision.steps],
     }
-    show(payload, lambda screen: draw(screen, made, comparison, out))
 
 
-def read_all(model: Path, options: dict[str, Any], reporter: Any) -> tuple[Any, Any, Any]:
-    """The prepared model, the calibration data and the evaluation data (or None)."""
-    from footprint_compiler.calibration.images import parse_preprocess
-    from footprint_compiler.calibration.samples import load_dataset
-    from footprint_compiler.quantize.prepare import prepare
-
-    images = parse_preprocess(options["preprocess"] or "")
-    reporter.phase("prepare the model")
-    prepared, specs = prepare(model, options["shapes"], options["constants"])
-    reporter.phase("read the data")
-    allowed = options["allow_random_calibration"]
-    dataset = load_dataset(options["data"], specs, preprocess=images, allow_random=allowed)
-    for line in dataset.warnings:
-        reporter.log(line, "warning")
-    evaluation = None
-    if options["evaluation"]:
-        evaluation = load_dataset(options["evaluation"], specs, preprocess=images)
-        for line in evaluation.warnings:
-            reporter.log(line, "warning")
-    return prepared, dataset, evaluation
+def _step_json(step: Step) -> dict[str, Any]:
+    return {
+        "change": step.change,
+        "floats": sorted(step.floats),
+        "drop": step.drop,
+        "accuracy": step.comparison.accuracy,
+        "ram_bytes": step.ram_bytes,
+        "flash_bytes": step.flash_bytes,
+    }
 
 
 def save(model: onnx.ModelProto, out: Path) -> None:
@@ -133,8 +97,9 @@ def save(model: onnx.ModelProto, out: Path) -> None:
         raise OutputError(f"cannot write {out}: {error.strerror or error}") from error
 
 
-def draw(screen: Console, made: Quantized, comparison: Comparison | None, out: Path) -> None:
+def draw(screen: Console, outcome: Outcome, out: Path | None) -> None:
     """What was tried, what was kept, what stays in float."""
+    made = outcome.made
     listing = text.table("tried", "SQNR dB", "", right=("SQNR dB",))
     for trial in made.trials:
         text.add_row(listing, trial.what, f"{trial.sqnr_db:.2f}", "kept" if trial.kept else "")
@@ -144,8 +109,31 @@ def draw(screen: Console, made: Quantized, comparison: Comparison | None, out: P
         for row in made.floats:
             text.add_row(listing, *row)
         screen.print(listing)
+    if outcome.decision is not None:
+        draw_trade_off(screen, outcome.decision.steps)
+        for name in sorted(outcome.decision.chosen.floats):
+            screen.print(f"float    {text.printable(name)}", markup=False)
     screen.print(f"int8     {len(made.integer_layers)} layers, SQNR {made.sqnr_db:.2f} dB")
-    if comparison is not None:
-        for line in comparison.lines():
+    if outcome.comparison is not None:
+        for line in outcome.comparison.lines():
             screen.print(line, markup=False)
-    screen.print(f"written  {text.printable(str(out))}", markup=False, soft_wrap=True)
+    if out is not None:
+        screen.print(f"written  {text.printable(str(out))}", markup=False, soft_wrap=True)
+
+
+def draw_trade_off(screen: Console, steps: Iterable[Any]) -> None:
+    """Every assignment that the gate measured, in order."""
+    columns = ("tried", "layers in float", "accuracy", "drop", "RAM", "flash")
+    listing = text.table(*columns, right=columns[1:])
+    for step in steps:
+        accuracy = step.comparison.accuracy
+        text.add_row(
+            listing,
+            step.change,
+            len(step.floats),
+            "" if accuracy is None else f"{accuracy:.2%}",
+            f"{step.drop:.2f}",
+            "" if step.ram_bytes is None else text.size(step.ram_bytes),
+            "" if step.flash_bytes is None else text.size(step.flash_bytes),
+        )
+    screen.print(listing)
