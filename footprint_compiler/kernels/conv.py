@@ -81,6 +81,7 @@ class ConvEmitter:
         self.zero_point = zero_point
         self.dtype = dtype
         self.acc_dtype = acc_dtype
+        machine, self.operand = machine.for_products(dtype, acc_dtype)
         self.width = machine.lanes(acc_dtype)
         self.group_out = shape.out_channels // shape.groups
         self.group_in = shape.in_channels // shape.groups
@@ -226,8 +227,8 @@ class ConvEmitter:
                             pixel * shape.stride[1] + j * shape.dilation[1] - shape.padding[1]
                         )
                         value = tirx.BufferLoad(x, [n, in_row, column, channel_base + k])
-                        value = cast(value, self.dtype, self.acc_dtype)
-                        zero = tirx.const(self.zero_point, self.acc_dtype)
+                        value = cast(value, self.dtype, self.operand)
+                        zero = tirx.const(self.zero_point, self.operand)
                         return value - zero if self.zero_point else value
 
                     def w_at(vector: int, lanes: int, k: Any, j: int = j) -> Any:
@@ -235,7 +236,7 @@ class ConvEmitter:
                         value = tirx.BufferLoad(
                             packed, [ramp(where + index(vector * self.width), lanes)]
                         )
-                        return cast(value, self.dtype, self.acc_dtype, lanes)
+                        return cast(value, self.dtype, self.operand, lanes)
 
                     reductions.append(Reduction(0, taps * channels, pixels, x_at, w_at))
                 return steps(reductions)
@@ -243,7 +244,7 @@ class ConvEmitter:
             begin, end = kernel_rows(shape, h)
             return loop("i", begin, end, kernel_row)
 
-        return Tile(segment.pixels, block.lanes, self.acc_dtype).emit(
+        return Tile(segment.pixels, block.lanes, self.acc_dtype, self.operand).emit(
             reduce,
             lambda pixel, offset, value: store(
                 n, h, first + index(pixel), block.begin + offset, value

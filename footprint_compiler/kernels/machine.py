@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from footprint_compiler.tensor import DTYPE_BYTES
@@ -28,6 +28,18 @@ class Machine:
     def lanes(self, dtype: str) -> int:
         """Elements of ``dtype`` in one register; 1 without a vector unit."""
         return max(1, self.vector_bits // (8 * DTYPE_BYTES[dtype]))
+
+    def for_products(self, dtype: str, acc_dtype: str) -> tuple[Machine, str]:
+        """The unit and the operand dtype for sums of products of ``dtype`` elements.
+
+        Units of 128 bits multiply 16-bit lanes into 32-bit ones (SMLAL, PMADDWD) but are slow or
+        unable to multiply 32-bit lanes: quantized operands are widened to 16 bits there, and an
+        accumulator is a pair of registers. Everything else computes in ``acc_dtype``.
+        """
+        if dtype in ("int8", "uint8") and acc_dtype == "int32" and self.vector_bits == 128:
+            pairs = replace(self, vector_bits=256, registers=self.registers // 2)
+            return pairs, "int16"
+        return self, acc_dtype
 
 
 def machine_of(target: Target) -> Machine:

@@ -13,7 +13,7 @@ from typing import Any
 from tvm import tirx
 
 from footprint_compiler.kernels.machine import Machine
-from footprint_compiler.kernels.tir import index, local, loop, ramp, seq, splat
+from footprint_compiler.kernels.tir import cast, index, local, loop, ramp, seq, splat
 
 UNROLL_STEPS = 4
 """Reductions of at most this many steps are written out."""
@@ -45,11 +45,13 @@ class Tile:
         pixels: output positions computed at once.
         lanes: lanes of each vector; the last one may be narrower than the machine's.
         dtype: of the accumulators.
+        operand: dtype in which inputs and weights arrive; ``dtype`` when empty.
     """
 
     pixels: int
     lanes: tuple[int, ...]
     dtype: str
+    operand: str = ""
 
     def emit(
         self,
@@ -112,7 +114,11 @@ class Tile:
                 value = reduction.x(pixel, k)
                 for vector, lanes in enumerate(self.lanes):
                     where = [ramp(slot(pixel, vector), lanes)]
-                    product = splat(value, lanes) * weights[vector]
+                    wide = [
+                        cast(factor, self.operand or self.dtype, self.dtype, lanes)
+                        for factor in (splat(value, lanes), weights[vector])
+                    ]
+                    product = wide[0] * wide[1]
                     statements.append(
                         tirx.BufferStore(acc, tirx.BufferLoad(acc, where) + product, where)
                     )

@@ -59,6 +59,7 @@ class WindowEmitter:
         self.initial = initial
         self.combine = combine
         self.weighted = weighted
+        machine, self.operand = machine.for_products(dtype, acc_dtype)
         self.width = machine.lanes(acc_dtype)
         taps_live = shape.kernel[1] if weighted else 0
         room = max(1, machine.registers - taps_live - 3)
@@ -139,16 +140,18 @@ class WindowEmitter:
                 if self.weighted:
                     where = (i * index(shape.kernel[1]) + j) * index(shape.out_channels)
                     weight = tirx.BufferLoad(weights, [ramp(where + channel, lanes)])
-                    weight = cast(weight, str(weights.dtype), self.acc_dtype, lanes)
+                    weight = cast(weight, str(weights.dtype), self.operand, lanes)
+                    weight = cast(weight, self.operand, self.acc_dtype, lanes)
                 updates = []
                 for pixel in range(segment.pixels):
                     if not segment.interior and not inside(j, pixel):
                         continue
                     column = (first + index(pixel)) * index(shape.stride[1]) + offset
                     value = tirx.BufferLoad(x, [n, in_row, column, ramp(channel, lanes)])
-                    value = cast(value, self.dtype, self.acc_dtype, lanes)
+                    value = cast(value, self.dtype, self.operand, lanes)
                     if self.zero_point:
-                        value = value - splat(tirx.const(self.zero_point, self.acc_dtype), lanes)
+                        value = value - splat(tirx.const(self.zero_point, self.operand), lanes)
+                    value = cast(value, self.operand, self.acc_dtype, lanes)
                     old = tirx.BufferLoad(acc, [slot(pixel)])
                     updates.append(
                         tirx.BufferStore(acc, self.combine(old, value, weight), [slot(pixel)])
