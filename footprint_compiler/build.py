@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import tvm
 
 from footprint_compiler.artifact import Artifact
@@ -26,6 +27,8 @@ from footprint_compiler.passes.pipeline import fuse_phase, layout_phase, legaliz
 from footprint_compiler.passes.trace_fusion import trace_fusion
 from footprint_compiler.program import Program
 from footprint_compiler.progress import Reporter
+from footprint_compiler.quantize.session import run as quantize_file
+from footprint_compiler.quantize.write import write_model
 from footprint_compiler.runtime.loader import load
 from footprint_compiler.targets import Target, load_target
 
@@ -63,11 +66,41 @@ def build(
     folder = Path(out) if out is not None else Path("build") / Path(model).stem
     name = options.name or identifier(folder.name.removesuffix(".tar"))
     check_output(folder, options.format)
-    reporter.phase("import the model")
-    graph = import_model(model, options.shapes, options.constants, options.shrink)
+    if options.quantize is not None:
+        graph = quantized_graph(model, machine, options, reporter)
+    else:
+        reporter.phase("import the model")
+        graph = import_model(model, options.shapes, options.constants, options.shrink)
     if graph.metadata.get("shrinkage") and graph.metadata["shrinkage"].filters:
         reporter.log(str(graph.metadata["shrinkage"]))
     return build_graph(graph, machine, replace(options, name=name), folder, reporter)
+
+
+def quantized_graph(
+    model: str | Path, target: Target, options: BuildOptions, reporter: Reporter
+) -> Graph:
+    """Quantize the model as ``options.quantize`` asks, then import it.
+
+    Where there is a bound on the drop, every mix of precisions that is tried is built, so that its
+    RAM and flash are known.
+    """
+    assert options.quantize is not None
+    plain = replace(options, name="trial", format="dir", dump_ir=None, explain=None)
+
+    def footprint(proto: onnx.ModelProto) -> tuple[int, int]:
+        graph = import_model(proto, shrink=options.shrink)
+        with tempfile.TemporaryDirectory(prefix="fpc-") as folder:
+            built = build_graph(graph, target, plain, Path(folder) / "trial", Reporter())
+        sizes = built.manifest["footprint"]
+        return sizes["ram"]["total_bytes"], sizes["flash"]["total_bytes"]
+
+    request = replace(options.quantize, shapes=options.shapes, constants=options.constants)
+    outcome = quantize_file(model, request, reporter, footprint)
+    reporter.quantized(outcome)
+    if options.qdq is not None:
+        write_model(outcome.model, options.qdq)
+    reporter.phase("import the model")
+    return replace(import_model(outcome.model, shrink=options.shrink), source=Path(model).name)
 
 
 def build_graph(

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from footprint_compiler.quantize.session import Request
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,8 @@ class BuildOptions:
         cc: compiler driver that links instead of zig, for example ``"gcc"``.
         dump_ir: folder that receives the IR after every pass that changed it.
         explain: name of a pass whose declined rewrites are printed.
+        quantize: what to quantize the model with before it is compiled; None leaves it as it is.
+        qdq: file that receives the quantized model, for ``fpc validate --model``.
         shrink: remove channels that no output can depend on; see ``footprint_compiler.shrink``.
     """
 
@@ -32,4 +38,6 @@ class BuildOptions:
     cc: str | None = None
     dump_ir: Path | None = None
     explain: str | None = None
+    quantize: Request | None = None
+    qdq: Path | None = None
     shrink: bool = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 LEVELS = ("debug", "info", "warning", "explain")
 
@@ -39,6 +40,9 @@ class Reporter:
 
     def pass_done(self, record: PassRecord) -> None:
         """A pass has finished."""
+
+    def quantized(self, outcome: Any) -> None:
+        """The model was quantized; ``outcome`` is a ``quantize.session.Outcome``."""
 
     def close(self) -> None:
         """No more events follow; a drawing reporter restores the terminal."""

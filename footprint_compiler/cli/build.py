@@ -10,6 +10,13 @@ import click
 
 from footprint_compiler.cli import text
 from footprint_compiler.cli.command import FpcCommand, console, settings, show
+from footprint_compiler.cli.quantize_options import (
+    QUANTIZER_OPTIONS,
+    quantizer_options,
+    request_of,
+)
+from footprint_compiler.cli.quantized import draw_outcome, draw_trade_off, outcome_json
+from footprint_compiler.errors import AccuracyError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -85,6 +92,13 @@ def _number_or_text(content: str) -> str | int | float:
 @click.option("--dump-ir", type=click.Path(path_type=Path), help="Write the IR after every pass.")
 @click.option("--explain", metavar="PASS", help="Say why a pass declined to rewrite.")
 @click.option("--shrink/--no-shrink", default=True, help="Remove channels that add nothing.")
+@click.option(
+    "--quantize",
+    type=click.Choice(["int8", "int16", "int4"]),
+    help="Quantize the model first; needs --data.",
+)
+@quantizer_options(data_required=False)
+@click.option("--qdq", type=click.Path(path_type=Path), help="Keep the quantized ONNX model here.")
 @click.option("--print-pass-times", is_flag=True, help="Seconds of every pass.")
 def build(
     model: Path, target: str, out: Path | None, print_pass_times: bool, **options: Any
@@ -92,7 +106,14 @@ def build(
     """Compile MODEL (.onnx) to a C library, a header and a memory plan."""
     from footprint_compiler.options import BuildOptions
 
-    chosen = BuildOptions(**options)
+    given = {name: options.pop(name) for name in QUANTIZER_OPTIONS}
+    precision = options.pop("quantize")
+    if precision is not None and given["data"] is None:
+        raise UsageError("--quantize needs calibration data", "Give them with --data.")
+    if precision is None and (given["data"] or given["max_drop"] is not None):
+        raise UsageError("--data and --max-drop are for --quantize", "Add --quantize int8.")
+    request = None if precision is None else request_of({**options, **given}, precision)
+    chosen = BuildOptions(**options, quantize=request)
     out = out or Path("build") / model.stem
     reporter = settings().reporter()
     start = time.perf_counter()
@@ -100,6 +121,9 @@ def build(
         from footprint_compiler.build import build as build_model
 
         artifact = build_model(model, target=target, options=chosen, out=out, reporter=reporter)
+    except AccuracyError as error:
+        draw_trade_off(console(stderr=True), error.steps)
+        raise
     finally:
         reporter.close()
     seconds = time.perf_counter() - start
@@ -108,6 +132,11 @@ def build(
         "seconds": round(seconds, 3),
         "manifest": dict(artifact.manifest),
     }
+    outcome = reporter.outcome
+    if outcome is not None:
+        payload["quantization"] = outcome_json(outcome)
+        if not settings().as_json:
+            draw_outcome(console(), outcome)
     if print_pass_times:
         payload["passes"] = [vars(record) for record in reporter.passes]
         if not settings().as_json:

@@ -12,6 +12,20 @@ if TYPE_CHECKING:
 
 OBSERVERS = ("auto", "min-max", "moving-average", "percentile", "entropy", "mse")
 
+QUANTIZER_OPTIONS = (
+    "data",
+    "evaluation",
+    "max_drop",
+    "preprocess",
+    "allow_random_calibration",
+    "observer",
+    "no_equalize",
+    "no_bias_correction",
+    "adaround",
+    "floats",
+)
+"""Names of the parameters that ``quantizer_options`` adds."""
+
 
 def parse_points(context: click.Context, option: click.Parameter, value: Any) -> float | None:
     """``1%`` or ``1`` -> 1.0 percentage points."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from footprint_compiler.progress import PassRecord, Reporter
 
@@ -24,6 +24,7 @@ class LineReporter(Reporter):
     def __init__(self, verbosity: int = 0) -> None:
         self.verbosity = verbosity
         self.passes: list[PassRecord] = []
+        self.outcome: Any = None
         self._phase = ""
         self._last_line = 0.0
 
@@ -46,6 +47,9 @@ class LineReporter(Reporter):
     def pass_done(self, record: PassRecord) -> None:
         self.passes.append(record)
         self.log(f"{record.name}: {record.seconds:.3f} s, {record.ops_after} operators", "debug")
+
+    def quantized(self, outcome: Any) -> None:
+        self.outcome = outcome
 
     def _print(self, line: str) -> None:
         print(line, file=sys.stderr, flush=True)
