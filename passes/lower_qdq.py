@@ -41,24 +41,30 @@ class LowerQdq:
 
         def visit(var: Any, expr: Any) -> Any:
             if op_name(expr) == "relax.quantize":
-                output = graph.output_of(expr)
-                if output is not None:
-                    source, clamp = graph.strip_clamps(expr.args[0], output)
-                    producer = graph.definition(source)
-                    rule = RULES.get(op_name(producer))
-                    lowered = rule(graph, producer, clamp) if rule is not None else None
-                    if lowered is None:
-                        lowered = graph.table(expr, output)
-                    if lowered is not None:
-                        return rebuilder.emit(lowered)
-                    if op_name(producer):
-                        ctx.decline(self.name, f"{op_name(producer)} at {var.name} stays in float")
+                lowered, reason = _lowered(graph, expr)
+                if lowered is not None:
+                    return rebuilder.emit(lowered)
+                if reason:
+                    ctx.decline(self.name, f"{reason} at {var.name} stays in float")
             new = rebuilder.renamed(expr)
             if isinstance(new, (relax.Call, relax.TupleGetItem, relax.Tuple)):
                 return rebuilder.emit(new)
             return new
 
         return rebuilder.run(visit, rebuilder.renamed, lambda var: var)
+
+
+def _lowered(graph: QdqGraph, call: Any) -> tuple[Any, str]:
+    """What replaces a ``relax.quantize``, or None and what it quantizes."""
+    name = op_name(graph.definition(call.args[0]))
+    output = graph.output_of(call)
+    if output is None:
+        return None, name and f"{name} (its result is not 8-bit with one scale)"
+    source, clamp = graph.strip_clamps(call.args[0], output)
+    producer = graph.definition(source)
+    rule = RULES.get(op_name(producer))
+    lowered = rule(graph, producer, clamp) if rule is not None else None
+    return graph.table(call, output) if lowered is None else lowered, op_name(producer)
 
 
 def float_islands(module: Any) -> list[str]:

@@ -55,7 +55,9 @@ class _Evaluation:
         self.count = 0
 
     def scan(self, expr: Any) -> bool:
-        """Whether ``expr`` is built from known functions, scalars and one dequantized tensor."""
+        """Whether ``expr`` is built from known functions, one dequantized tensor and constants.
+
+        All elements of a constant must be equal."""
         producer = self.graph.definition(expr)
         name = op_name(producer)
         if name == "relax.dequantize":
@@ -65,19 +67,20 @@ class _Evaluation:
                 self.leaves.append(expr)
             return len(self.leaves) == 1
         if is_constant(producer):
-            return bool(constant_array(producer).size == 1)
+            array = constant_array(producer)
+            return bool(array.size and np.all(array == array.flat[0]))
         self.count += 1
         if name not in _FUNCTIONS or self.count > MAX_OPS:
             return False
         return all(self.scan(argument) for argument in producer.args[: _arity(name)])
 
-    def evaluate(self, expr: Any, x: np.ndarray) -> np.ndarray:
+    def evaluate(self, expr: Any, x: np.ndarray) -> Any:
         """The function of every code."""
         producer = self.graph.definition(expr)
         if op_name(producer) == "relax.dequantize":
             return x
         if is_constant(producer):
-            return constant_array(producer).reshape(()).astype(np.float32)
+            return np.float32(constant_array(producer).flat[0])
         name = op_name(producer)
         operands = [self.evaluate(argument, x) for argument in producer.args[: _arity(name)]]
         result: np.ndarray = np.asarray(_FUNCTIONS[name](producer, *operands), dtype=np.float32)

@@ -261,6 +261,7 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     ),
     "reshape": lambda call, x: x.reshape(_shape(call)),
     "expand_dims": lambda call, x: x.reshape(_shape(call)),
+    "squeeze": lambda call, x: x.reshape(_shape(call)),
     "strided_slice": _slice,
     "split": _split,
     "concat": lambda call, parts: np.concatenate(parts, int(call.attrs.axis)),

@@ -1,0 +1,273 @@
+"""QDQ graphs with the integers that they must become, from the equation of ``lower-qdq`` alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from tvm import relax
+
+from footprint_compiler.quant.fixed_point import (
+    fixed_point,
+    requantize,
+    saturate,
+    shift_right_rounded,
+)
+from tests.kernels.reference import conv2d, pool2d, wide
+
+op = relax.op
+LIMITS = {"int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32767)}
+
+
+@dataclass(frozen=True)
+class Q:
+    """Scale, zero point and dtype of a quantized tensor."""
+
+    scale: float
+    zero: int
+    dtype: str = "int8"
+
+    @property
+    def real(self) -> float:
+        """The scale as the graph has it, in float32."""
+        return float(np.float32(self.scale))
+
+    def into(self, expr: Any) -> Any:
+        """QuantizeLinear."""
+        return op.quantize(expr, *self._parameters(), -1, self.dtype)
+
+    def out_of(self, expr: Any) -> Any:
+        """DequantizeLinear."""
+        return op.dequantize(expr, *self._parameters(), -1, "float32")
+
+    def _parameters(self) -> tuple[Any, Any]:
+        return relax.const(np.float32(self.scale)), relax.const(self.zero, self.dtype)
+
+    def codes(self, *shape: int, seed: int = 1) -> np.ndarray:
+        """Seeded codes, the extreme ones and the zero point among them."""
+        low, high = LIMITS[self.dtype]
+        values = np.random.default_rng(seed).integers(low, high + 1, shape)
+        values.flat[::7] = self.zero
+        values.flat[1::11] = low
+        values.flat[2::11] = high
+        return values.astype(self.dtype)
+
+    def clamp(self, values: np.ndarray, low: float = -np.inf, high: float = np.inf) -> np.ndarray:
+        """Add the zero point; saturate to the dtype and to the codes of two real numbers."""
+        bottom, top = LIMITS[self.dtype]
+        if np.isfinite(low):
+            bottom = max(bottom, round(low / self.real) + self.zero)
+        if np.isfinite(high):
+            top = min(top, round(high / self.real) + self.zero)
+        return saturate(values, self.zero, bottom, top).astype(self.dtype)
+
+
+@dataclass(frozen=True)
+class Case:
+    """``make(*variables)`` over ``inputs`` must give ``expected``, bit for bit."""
+
+    make: Callable[..., Any]
+    inputs: tuple[np.ndarray, ...]
+    expected: np.ndarray
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Constant weights: codes, one scale for each entry of ``axis`` (or one), a zero point."""
+
+    codes: np.ndarray
+    scale: np.ndarray
+    zero: int = 0
+    axis: int = 0
+
+    @property
+    def expr(self) -> Any:
+        """DequantizeLinear of the constant."""
+        dtype = str(self.codes.dtype)
+        zero = np.full(self.scale.shape, self.zero, dtype)
+        scale = relax.const(self.scale.astype("float32"))
+        array = relax.const(self.codes, dtype)
+        return op.dequantize(array, scale, relax.const(zero, dtype), self.axis, "float32")
+
+    @property
+    def centred(self) -> np.ndarray:
+        return wide(self.codes) - self.zero
+
+    @property
+    def real(self) -> np.ndarray:
+        return self.scale.astype("float32").astype("float64")
+
+
+def weights(
+    *shape: int, per_channel: bool = True, axis: int = 0, dtype: str = "int8", zero: int = 0
+) -> Weights:
+    rng = np.random.default_rng(sum(shape))
+    low, high = LIMITS[dtype]
+    codes = rng.integers(max(low, zero - 127), min(high, zero + 127) + 1, shape).astype(dtype)
+    scale = rng.uniform(0.001, 0.02, shape[axis]) if per_channel else np.array(0.007)
+    return Weights(codes, scale, zero, axis)
+
+
+def linear(
+    total: np.ndarray, x: Q, w: Weights, y: Q, bias: np.ndarray | None, low: float, high: float
+) -> np.ndarray:
+    """The stated arithmetic; ``total`` has the channel last."""
+    scale = x.real * w.real
+    codes = 0 if bias is None else np.rint(bias.astype("float64") / scale).astype(np.int64)
+    form = fixed_point(scale / y.real)
+    return y.clamp(requantize(total + codes, form), low, high)
+
+
+def conv(
+    x: Q,
+    y: Q,
+    channels: int,
+    out: int,
+    *,
+    groups: int = 1,
+    kernel: tuple[int, int] = (3, 3),
+    stride: tuple[int, int] = (1, 1),
+    padding: tuple[int, int, int, int] = (1, 1, 1, 1),
+    dilation: tuple[int, int] = (1, 1),
+    image: tuple[int, int] = (5, 6),
+    per_channel: bool = True,
+    bias: str = "quantized",
+    clamp: tuple[float, float] | None = None,
+    weight_dtype: str = "int8",
+) -> Case:
+    """A convolution of an NCHW image, with its bias and its activation function."""
+    zero = 128 if weight_dtype == "uint8" else 0
+    shape = (out, channels // groups, *kernel)
+    w = weights(*shape, per_channel=per_channel, dtype=weight_dtype, zero=zero)
+    codes = x.codes(2, channels, *image)
+    b = np.random.default_rng(out).integers(-900, 900, out)
+    real = (b * (x.real * w.real)).astype("float32")
+
+    def make(v: Any) -> Any:
+        z = op.nn.conv2d(x.out_of(v), w.expr, stride, padding, dilation, groups)
+        if bias == "quantized":
+            scale = np.broadcast_to(x.real * w.real, (out,)).astype("float32")
+            zeros = relax.const(np.zeros(out, "int32"))
+            term = op.dequantize(relax.const(b.astype("int32")), relax.const(scale), zeros, 0)
+            z = op.add(z, op.reshape(term, (1, out, 1, 1)))
+        elif bias == "float":
+            z = op.add(relax.const(real.reshape(1, out, 1, 1)), z)
+        if clamp == (0, np.inf):
+            z = op.nn.relu(z)
+        elif clamp is not None:
+            z = op.clip(z, *clamp)
+        return y.into(z)
+
+    nhwc = (wide(codes) - x.zero).transpose(0, 2, 3, 1)
+    total = conv2d(nhwc, w.centred, stride, padding, dilation, groups)
+    low, high = clamp or (-np.inf, np.inf)
+    result = linear(total, x, w, y, None if bias == "none" else real, low, high)
+    return Case(make, (codes,), result.transpose(0, 3, 1, 2))
+
+
+def dense(
+    x: Q,
+    y: Q,
+    shape: tuple[int, ...],
+    out: int,
+    *,
+    per_channel: bool = True,
+    transposed: bool = False,
+    bias: bool = True,
+    weight_dtype: str = "int8",
+    relu: bool = False,
+) -> Case:
+    """A matrix product with constant weights."""
+    depth, zero = shape[-1], 128 if weight_dtype == "uint8" else 0
+    size, axis = ((out, depth), 0) if transposed else ((depth, out), 1)
+    w = weights(*size, per_channel=per_channel, axis=axis, dtype=weight_dtype, zero=zero)
+    codes = x.codes(*shape)
+    real = np.random.default_rng(out).uniform(-3, 3, out).astype("float32")
+
+    def make(v: Any) -> Any:
+        matrix = op.permute_dims(w.expr) if transposed else w.expr
+        z = op.matmul(x.out_of(v), matrix)
+        z = op.add(z, relax.const(real)) if bias else z
+        return y.into(op.nn.relu(z) if relu else z)
+
+    matrix = w.centred.T if transposed else w.centred
+    total = (wide(codes) - x.zero) @ matrix
+    low = 0 if relu else -np.inf
+    return Case(make, (codes,), linear(total, x, w, y, real if bias else None, low, np.inf))
+
+
+def pair(a: Q, b: Q, y: Q, kind: str, shapes: tuple[Any, Any], *, constant: bool = False) -> Case:
+    """add, subtract or multiply, with broadcasting; the second operand may be a constant."""
+    one, two = a.codes(*shapes[0], seed=5), b.codes(*shapes[1], seed=6)
+    function = getattr(op, kind)
+
+    def make(v: Any, *rest: Any) -> Any:
+        second = relax.const(two, b.dtype) if constant else rest[0]
+        return y.into(function(a.out_of(v), b.out_of(second)))
+
+    left, right = wide(one) - a.zero, wide(two) - b.zero
+    if kind == "multiply":
+        result = requantize(left * right, fixed_point(a.real * b.real / y.real), True)
+    else:
+        ratios = a.real / y.real, b.real / y.real
+        shift = min(24, 19 - int(np.ceil(np.log2(max(ratios)))))
+        factors = [round(ratio * 2**shift) for ratio in ratios]
+        sign = -1 if kind == "subtract" else 1
+        total = left * factors[0] + sign * right * factors[1]
+        assert np.abs(total).max() < 2**30
+        result = shift_right_rounded(total, shift, True)
+    return Case(make, (one,) if constant else (one, two), y.clamp(result))
+
+
+def average(x: Q, y: Q, kernel: tuple[int, int], stride: tuple[int, int], channels: int) -> Case:
+    """An average pool of an NCHW image without padding."""
+    codes = x.codes(2, channels, 7, 6)
+    nhwc = (wide(codes) - x.zero).transpose(0, 2, 3, 1)
+    ones = np.ones((channels, 1, *kernel), np.int64)
+    total = conv2d(nhwc, ones, stride, groups=channels)
+    form = fixed_point(x.real / (y.real * kernel[0] * kernel[1]))
+    result = y.clamp(requantize(total, form, True)).transpose(0, 3, 1, 2)
+
+    def make(v: Any) -> Any:
+        return y.into(op.nn.avg_pool2d(x.out_of(v), kernel, stride))
+
+    return Case(make, (codes,), result)
+
+
+def mean(x: Q, y: Q, shape: tuple[int, ...], axes: tuple[int, ...], keep: bool) -> Case:
+    codes = x.codes(*shape)
+    total = (wide(codes) - x.zero).sum(axes, keepdims=keep)
+    count = int(np.prod([shape[axis] for axis in axes]))
+    form = fixed_point(x.real / (y.real * count))
+    result = y.clamp(requantize(total, form, True))
+    return Case(lambda v: y.into(op.mean(x.out_of(v), list(axes), keep)), (codes,), result)
+
+
+def max_pool(x: Q, padding: tuple[int, int, int, int], stride: tuple[int, int]) -> Case:
+    """Some windows hold the least code only, and padding must not win over it."""
+    codes = x.codes(1, 9, 7, 6)
+    codes[:, :, :4, :4] = LIMITS[x.dtype][0]
+    image = codes.transpose(0, 2, 3, 1)
+    result = pool2d(image, "max", (3, 3), stride, padding).transpose(0, 3, 1, 2)
+
+    def make(v: Any) -> Any:
+        return x.into(op.nn.max_pool2d(x.out_of(v), (3, 3), stride, padding))
+
+    return Case(make, (codes,), result.astype(x.dtype))
+
+
+def moved(x: Q, shape: tuple[int, ...], move: Any, expected: Any) -> Case:
+    """``move`` of real numbers, which is ``expected`` of the codes."""
+    codes = x.codes(*shape)
+    return Case(lambda v: x.into(move(x.out_of(v))), (codes,), expected(codes))
+
+
+def concat(x: Q) -> Case:
+    one, two, three = x.codes(1, 3, 4, 5), x.codes(1, 9, 4, 5, seed=2), x.codes(1, 1, 4, 5, seed=3)
+
+    def make(*values: Any) -> Any:
+        return x.into(op.concat([x.out_of(v) for v in values], 1))
+
+    return Case(make, (one, two, three), np.concatenate([one, two, three], 1))
