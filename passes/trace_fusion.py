@@ -2,7 +2,8 @@
 
 Fusion keeps one copy of identical fused functions and renames results, so names are lost. Both
 graphs are walked in order here: every call inside a fused function has the same callee and, once
-its arguments are followed back, the same arguments as exactly one binding of the unfused graph.
+its arguments are followed back, the same arguments as exactly one binding of the unfused graph
+(common subexpressions are gone by then; of equal bindings, the first would be taken).
 """
 
 from __future__ import annotations
@@ -79,7 +80,8 @@ class _Trace:
         waiting = self.pending[_callee(value)]
         mine = [self._resolve(item, scope) for item in _operands(value)]
         for position, binding in enumerate(waiting):
-            if all(_same(a, b) for a, b in zip(mine, _operands(binding.value), strict=True)):
+            theirs = _operands(binding.value)
+            if len(mine) == len(theirs) and all(map(_same, mine, theirs)):
                 return waiting.pop(position)
         return None
 
