@@ -18,11 +18,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import tvm
 from tvm import relax
 
 from footprint_compiler.passes.base import PassContext
-from footprint_compiler.passes.move_codes import MOVES
 from footprint_compiler.passes.qdq_graph import QdqGraph
 from footprint_compiler.passes.qdq_rules import RULES
 from footprint_compiler.passes.rebuild import op_name
@@ -65,31 +63,3 @@ def _lowered(graph: QdqGraph, call: Any) -> tuple[Any, str]:
     rule = RULES.get(op_name(producer))
     lowered = rule(graph, producer, clamp) if rule is not None else None
     return graph.table(call, output) if lowered is None else lowered, op_name(producer)
-
-
-def float_islands(module: Any) -> list[str]:
-    """Names of operators that compute in float between quantized tensors."""
-    found = []
-    floats: set[Any] = set()
-    for block in module["main"].body.blocks:
-        for binding in block.bindings:
-            name = op_name(binding.value)
-            reads = name != "relax.quantize" and any(
-                var in floats for var in _variables(binding.value)
-            )
-            if reads or name == "relax.dequantize":
-                floats.add(binding.var)
-            if reads and name and name not in MOVES:
-                found.append(str(binding.var.name))
-    return found
-
-
-def _variables(expr: Any) -> list[Any]:
-    """Variables that an expression reads, tuples flattened."""
-    if isinstance(expr, relax.Call):
-        return [var for argument in expr.args for var in _variables(argument)]
-    if isinstance(expr, relax.Tuple):
-        return [var for item in expr.fields for var in _variables(item)]
-    if isinstance(expr, relax.TupleGetItem):
-        return _variables(expr.tuple_value)
-    return [expr] if isinstance(expr, tvm.ir.Var) else []

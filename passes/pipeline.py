@@ -14,6 +14,7 @@ from footprint_compiler.passes.fold_constants import FoldConstants
 from footprint_compiler.passes.keep_views import VIEW_OPS, conditional_legalize_map
 from footprint_compiler.passes.lower_qdq import LowerQdq
 from footprint_compiler.passes.move_codes import MoveCodes
+from footprint_compiler.passes.name_float_islands import NameFloatIslands
 
 
 def layout_phase() -> list[Pass]:
@@ -27,6 +28,7 @@ def layout_phase() -> list[Pass]:
         FoldConstants(),  # after QDQ: weights that stay in float are dequantized here
         Upstream("eliminate-common-subexpressions", relax.transform.EliminateCommonSubexpr()),
         Upstream("eliminate-dead-code", relax.transform.DeadCodeElimination()),
+        NameFloatIslands(),  # after dead code: float operators that integer ones replaced are gone
     ]
 
 

@@ -65,6 +65,7 @@ def describe(build: Build, files: Mapping[str, str], sha256: Mapping[str, str]) 
             "optimal": plan.optimal,
         },
         "macs": program.macs,
+        "integer_macs": sum(call.macs for call in program.calls if _in_integers(program, call)),
         "arena": {"bytes": build.footprint.arena_bytes, "align_bytes": plan.align_bytes},
         "weights": {
             "mode": "extern" if interface.extern_weights else "flash",
@@ -132,6 +133,18 @@ def _layers(program: Program, extra: Sequence[Mapping[str, Any]]) -> list[dict[s
     for row, more in zip(rows, extra, strict=False):
         row.update(more)
     return rows
+
+
+def _in_integers(program: Program, call: KernelCall) -> bool:
+    """Whether a kernel multiplies 8-bit integers: it reads some, and no floating point."""
+    known = program.tensors
+    dtypes = [
+        known[name].dtype if name in known else str(program.constants[name].dtype)
+        for name in call.inputs
+    ]
+    return any(dtype in ("int8", "uint8") for dtype in dtypes) and not any(
+        dtype.startswith("float") for dtype in dtypes
+    )
 
 
 def _layer(program: Program, call: KernelCall) -> dict[str, Any]:

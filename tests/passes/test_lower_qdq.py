@@ -10,7 +10,8 @@ import pytest
 from tvm import relax
 
 from footprint_compiler.passes.base import PassContext, run_passes
-from footprint_compiler.passes.lower_qdq import LowerQdq, float_islands
+from footprint_compiler.passes.lower_qdq import LowerQdq
+from footprint_compiler.passes.name_float_islands import NameFloatIslands, float_islands
 from footprint_compiler.passes.pipeline import layout_phase
 from tests.kernels.harness import MACHINES, Bench, Built, host_llvm
 from tests.passes.evaluate import count, evaluate
@@ -282,7 +283,10 @@ def test_islands_are_named_also_behind_tuples() -> None:
         return emit(Y.into(op.exp(emit(relax.TupleGetItem(parts, 1)))))
 
     after, _ = apply(module_of([(2, 4)], make, "int8"), LowerQdq())
-    assert len(float_islands(after)) == 2
+    assert [operator for _, operator in float_islands(after)] == ["split", "exp"]
+    same, lines = apply(after, NameFloatIslands())
+    assert same is after
+    assert ["split" in lines[0], "exp" in lines[1], len(lines)] == [True, True, 2]
 
 
 def test_a_float_result_that_others_read_stays_beside_the_integers(tmp_path: Path) -> None:
