@@ -16,6 +16,7 @@ import onnx
 from onnx import helper
 
 from footprint_compiler.shrink.atoms import PINNED, AtomTable, Channels
+from footprint_compiler.shrink.bounds import Bounds
 from footprint_compiler.shrink.evaluate import evaluate_node
 from footprint_compiler.shrink.network import Network, captured
 
@@ -60,6 +61,8 @@ class Layer:
 
 
 Rule = Callable[["Analysis", onnx.NodeProto, Mapping[str, Any]], Channels]
+Limit = Callable[["Analysis", onnx.NodeProto, Mapping[str, Any]], Bounds | None]
+SATURATING = ("Relu", "Clip", "QuantizeLinear")
 
 
 @dataclass
@@ -70,6 +73,7 @@ class Analysis:
         channels: tensor name -> its channels.
         values: tensor name -> array; constants, and tensors with known channels, whose other
             elements mean nothing.
+        bounds: tensor name -> least and greatest value of every channel, or of all of them.
         layers, cuts, reshapes: what removal has to edit.
     """
 
@@ -77,19 +81,23 @@ class Analysis:
     atoms: AtomTable = field(default_factory=AtomTable)
     channels: dict[str, Channels] = field(default_factory=dict)
     values: dict[str, np.ndarray] = field(default_factory=dict)
+    bounds: dict[str, Bounds] = field(default_factory=dict)
     layers: list[Layer] = field(default_factory=list)
     cuts: list[Cut] = field(default_factory=list)
     reshapes: list[tuple[onnx.NodeProto, Channels]] = field(default_factory=list)
 
-    def run(self, rules: Mapping[str, Rule]) -> Analysis:
-        """Follow channels through all nodes, in order; ``rules`` by operator name."""
+    def run(self, rules: Mapping[str, Rule], limits: Mapping[str, Limit]) -> Analysis:
+        """Follow channels and bounds through all nodes, in order; rules by operator name."""
         self.values.update(self.network.weights)
         for node in self.network.constant_nodes:
             value = self._evaluate(node)
             if value is not None:
                 self.values[node.output[0]] = value
         for node in self.network.nodes:
-            self._visit(node, rules)
+            standard = node.domain in ("", "ai.onnx") and sum(map(bool, node.output)) == 1
+            rule = rules.get(node.op_type) if standard else None
+            limit = limits.get(node.op_type) if standard else None
+            self._visit(node, rule, limit)
         for output in self.network.model.graph.output:
             self.keep(output.name)
         return self
@@ -135,32 +143,67 @@ class Analysis:
         if not can_cut(self.network, name, axis):
             self.atoms.pin(atoms)
 
-    def _visit(self, node: onnx.NodeProto, rules: Mapping[str, Rule]) -> None:
-        rule = rules.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+    def _visit(self, node: onnx.NodeProto, rule: Rule | None, limit: Limit | None) -> None:
         attrs = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        found = self._follow(node, rule, attrs)
+        if found is not None:
+            self.channels[node.output[0]] = found
+        try:
+            edges = limit(self, node, attrs) if limit is not None else None
+        except NotFollowedError:
+            edges = None
+        if edges is not None:
+            self.bounds[node.output[0]] = edges
+        if found is None:
+            return
+        known = found.known
+        if edges is not None and node.op_type in SATURATING:
+            known = known | (edges[0] == edges[1])
+        if known.any():
+            value = self._evaluate(node, self._filled(node.input[0], known))
+            if value is None:
+                known = np.zeros_like(known)
+            else:
+                self.values[node.output[0]] = value
+        self.channels[node.output[0]] = Channels(found.axis, found.atoms, known)
+
+    def _follow(
+        self, node: onnx.NodeProto, rule: Rule | None, attrs: Mapping[str, Any]
+    ) -> Channels | None:
         marks = len(self.cuts), len(self.layers), len(self.reshapes)
         try:
-            if rule is None or sum(bool(name) for name in node.output) != 1:
+            if rule is None:
                 raise NotFollowedError
-            found = rule(self, node, attrs)
+            return rule(self, node, attrs)
         except NotFollowedError:
             for name in (*node.input, *captured(node)):
                 self.keep(name)
             del self.cuts[marks[0] :], self.layers[marks[1] :], self.reshapes[marks[2] :]
-            return
-        if found.known.any():
-            value = self._evaluate(node)
-            if value is None:
-                found = Channels(found.axis, found.atoms, np.zeros_like(found.known))
-            else:
-                self.values[node.output[0]] = value
-        self.channels[node.output[0]] = found
+            return None
 
-    def _evaluate(self, node: onnx.NodeProto) -> np.ndarray | None:
-        """The node's output with zeros for everything that is not known."""
+    def _filled(self, name: str, known: np.ndarray) -> np.ndarray | None:
+        """An operand with one of its possible values in the channels that become known."""
+        own, edges = self.channels.get(name), self.bounds.get(name)
+        if own is None or edges is None or len(own.known) != len(known):
+            return None
+        shape = self.network.shapes[name]
+        value = self.values.get(name, np.zeros(shape, self.network.dtypes[name])).copy()
+        column = [-1 if axis == own.axis else 1 for axis in range(len(shape))]
+        fresh = (known & ~own.known).reshape(column)
+        return np.where(fresh, edges[0].reshape(column), value).astype(value.dtype)
+
+    def _evaluate(self, node: onnx.NodeProto, first: np.ndarray | None = None) -> np.ndarray | None:
+        """The node's output with zeros for everything that is not known.
+
+        Args:
+            node: to compute.
+            first: instead of the node's first operand.
+        """
         inputs: list[np.ndarray | None] = []
-        for name in node.input:
-            if not name or name in self.values:
+        for index, name in enumerate(node.input):
+            if index == 0 and first is not None:
+                inputs.append(first)
+            elif not name or name in self.values:
                 inputs.append(self.values.get(name))
             elif name in self.network.shapes:
                 inputs.append(np.zeros(self.network.shapes[name], self.network.dtypes[name]))

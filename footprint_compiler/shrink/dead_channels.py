@@ -3,7 +3,8 @@
 A channel goes when everything that sums over it gets nothing from it: its weights there are
 zero, or its elements are known at build time and are zero, or add the same integer to a quantized
 layer's bias everywhere. Elements are known where no weight connects them to an input: behind a
-filter of zeros they are what bias, activation and quantize make of it. What remains is the same sum
+filter of zeros they are what bias, activation and quantize make of it. They are known too where
+all that a quantized input can hold saturates to one value. What remains is the same sum
 with fewer terms that are zero, so results are equal wherever activations are finite; in float
 the order of the remaining additions belongs to whoever runs them, and may move the last bit.
 Channels of a model's outputs stay, and one channel of every tensor does.
@@ -22,12 +23,14 @@ from onnx import helper, numpy_helper
 
 from footprint_compiler.shrink.analysis import Analysis
 from footprint_compiler.shrink.choose import choose_removals
+from footprint_compiler.shrink.limit import LIMITS
 from footprint_compiler.shrink.network import Network
 from footprint_compiler.shrink.remove import remove_channels
 from footprint_compiler.shrink.rules import RULES
 from footprint_compiler.shrink.share import share_constants
 
 MAX_ROUNDS = 32
+QUANTIZERS = ("QuantizeLinear", "DequantizeLinear")
 WEIGHTED = frozenset({"Conv", "Gemm", "MatMul"})
 _LOG = logging.getLogger(__name__)
 
@@ -73,7 +76,7 @@ def remove_dead_channels(model: onnx.ModelProto) -> tuple[onnx.ModelProto, Shrin
     depthwise = 0
     for turn in range(MAX_ROUNDS):
         try:
-            analysis = Analysis(Network(current)).run(RULES)
+            analysis = Analysis(Network(current)).run(RULES, LIMITS)
         except Exception as error:  # shape inference refuses the model: conversion will say why
             _LOG.debug("dead channels are not searched: %s", error)
             break
@@ -115,8 +118,7 @@ def count_macs(network: Network) -> int:
 
 def weight_bytes(model: onnx.ModelProto) -> int:
     """Bytes of all initializers but scales and zero points, which are compiled into the code."""
-    quantizers = ("QuantizeLinear", "DequantizeLinear")
-    nodes = [node for node in model.graph.node if node.op_type in quantizers]
+    nodes = [node for node in model.graph.node if node.op_type in QUANTIZERS]
     skipped = {name for node in nodes for name in node.input[1:]}
     total = 0
     for tensor in model.graph.initializer:
@@ -127,8 +129,10 @@ def weight_bytes(model: onnx.ModelProto) -> int:
 
 
 def _may_shrink(model: onnx.ModelProto) -> bool:
-    """Some weights of a layer have a slice of equal values; cheap, and no for most models."""
+    """It is quantized, or weights have a slice of equal values; cheap, and no for float models."""
     graph = model.graph
+    if any(node.op_type in QUANTIZERS for node in graph.node):
+        return True
     arrays = {t.name: t for t in graph.initializer}
     for node in graph.node:
         if node.op_type == "Constant" and node.attribute and node.attribute[0].name == "value":

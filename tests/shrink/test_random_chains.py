@@ -25,6 +25,13 @@ class Writer:
         }  # fmt: skip
         self.tensors: list[tuple[str, int]] = [("x", 2)]
 
+    def bias(self, channels: int) -> str:
+        """Name of a new bias; some elements are so large that everything saturates."""
+        name = self.constant(channels)
+        large = self.random.choice([0, 0, 0, -90, -300, -2000, 3000], channels)
+        self.arrays[name] += large.astype(np.float32)
+        return name
+
     def constant(self, *shape: int, dead: float = 0.0) -> str:
         """Name of new weights; every filter is zero with probability ``dead``."""
         found = self.random.integers(-1, 2, shape).astype(np.float32)
@@ -46,11 +53,11 @@ class Writer:
         if kind in ("point", "padded"):
             size, pads = (1, "") if kind == "point" else (3, "<pads=[1,1,1,1]>")
             weights = self.constant(CHANNELS, channels, size, size, dead=0.4)
-            self.add(f"Conv{pads}({name}, {weights}, {self.constant(CHANNELS)})", CHANNELS)
+            self.add(f"Conv{pads}({name}, {weights}, {self.bias(CHANNELS)})", CHANNELS)
         elif kind == "depthwise":
             weights = self.constant(channels, 1, 3, 3, dead=0.2)
             attributes = f"group={channels}, pads=[1,1,1,1]"
-            self.add(f"Conv<{attributes}>({name}, {weights}, {self.constant(channels)})", channels)
+            self.add(f"Conv<{attributes}>({name}, {weights}, {self.bias(channels)})", channels)
         elif kind == "add" and same:
             self.add(f"Add({name}, {same[0]})", channels)
         elif kind == "concat" and same and channels <= 2 * CHANNELS:
