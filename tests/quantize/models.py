@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 import numpy as np
 import onnx
@@ -46,6 +47,7 @@ def samples(shape: Sequence[int], count: int = 24) -> list[dict[str, np.ndarray]
     return [{"x": rng.normal(size=shape).astype(np.float32)} for _ in range(count)]
 
 
+@cache
 def residual() -> onnx.ModelProto:
     """conv-bn-relu, depthwise, 1x1, residual add, concat, pool, hard-swish, dense, softmax."""
     node = helper.make_node
