@@ -66,11 +66,11 @@ class Writer:
             attributes = "kernel_shape=[3,3], pads=[1,1,1,1]"
             self.add(f"MaxPool<{attributes}>({name})", channels)
         elif kind == "gate":
-            self.add(f"GlobalMaxPool({name})", 0)  # of another size: no partner for sums
+            self.add(f"GlobalMaxPool({name})", 0)  # of another size or dtype: no partner for sums
             self.add(f"Clip({self.tensors[-1][0]}, low, high)", 0)
             self.add(f"Mul({name}, {self.tensors[-1][0]})", channels)
         elif kind == "quantize":
-            self.add(f"QuantizeLinear({name}, scale, zero)", channels)
+            self.add(f"QuantizeLinear({name}, scale, zero)", 0)
             self.add(f"DequantizeLinear({self.tensors[-1][0]}, scale, zero)", channels)
         else:
             self.add(f"Relu({name})", channels)
