@@ -90,11 +90,10 @@ def _zero_point(fused: Fused) -> int:
     return int(fused.attrs.get("zero_point", 0))
 
 
-def _conv_shape(fused: Fused) -> ConvShape:
-    x, w = fused.operands
-    batch, height, width, channels = (int(e) for e in x.shape)
-    out_channels, _, kernel_height, kernel_width = (int(e) for e in w.shape)
-    _, out_height, out_width, _ = fused.out_shape
+def _window_shape(fused: Fused, kernel: tuple[int, int], groups: int) -> ConvShape:
+    """Sizes of an anchor that slides a window over its first operand (N, H, W, C)."""
+    batch, height, width, channels = (int(e) for e in fused.operands[0].shape)
+    _, out_height, out_width, out_channels = fused.out_shape
     attrs = fused.attrs
     return ConvShape(
         batch,
@@ -104,12 +103,18 @@ def _conv_shape(fused: Fused) -> ConvShape:
         out_height,
         out_width,
         out_channels,
-        (kernel_height, kernel_width),
+        kernel,
         tuple(attrs["stride"]),
         tuple(attrs["dilation"]),
         tuple(attrs["padding"]),
-        int(attrs["groups"]),
+        groups,
     )
+
+
+def _conv_shape(fused: Fused) -> ConvShape:
+    """The same where the second operand (., ., KH, KW) holds the weights."""
+    height, width = (int(e) for e in fused.operands[1].shape[2:])
+    return _window_shape(fused, (height, width), int(fused.attrs["groups"]))
 
 
 def _conv2d(fused: Fused, machine: Machine, constant_params: frozenset[int]) -> Kernel | None:
@@ -187,23 +192,7 @@ def _depthwise(fused: Fused, shape: ConvShape, machine: Machine, position: int) 
 
 def _pool(fused: Fused, machine: Machine, constant_params: frozenset[int]) -> Kernel | None:
     (x,) = fused.operands
-    batch, height, width, channels = (int(e) for e in x.shape)
-    _, out_height, out_width, _ = fused.out_shape
-    attrs = fused.attrs
-    shape = ConvShape(
-        batch,
-        height,
-        width,
-        channels,
-        out_height,
-        out_width,
-        channels,
-        tuple(attrs["kernel"]),
-        tuple(attrs["stride"]),
-        tuple(attrs["dilation"]),
-        tuple(attrs["padding"]),
-        channels,
-    )
+    shape = _window_shape(fused, tuple(fused.attrs["kernel"]), int(x.shape[3]))
     dtype = str(x.dtype)
     largest = fused.kind == "max_pool2d"
     emitter = WindowEmitter(
@@ -272,23 +261,7 @@ def _conv2d_transpose(
     position = _position(fused, w)
     if position not in constant_params or not _only_operand(fused, w):
         return None
-    batch, height, width, channels = (int(e) for e in x.shape)
-    _, out_height, out_width, out_channels = fused.out_shape
-    attrs = fused.attrs
-    shape = ConvShape(
-        batch,
-        height,
-        width,
-        channels,
-        out_height,
-        out_width,
-        out_channels,
-        (int(w.shape[2]), int(w.shape[3])),
-        tuple(attrs["stride"]),
-        tuple(attrs["dilation"]),
-        tuple(attrs["padding"]),
-        int(attrs["groups"]),
-    )
+    shape = _conv_shape(fused)
     emitter = ConvTransposeEmitter(shape, machine, str(x.dtype), fused.accumulator)
     packed = _flat("packed", emitter.packed_elements, str(w.dtype))
     body = emitter.emit(
