@@ -7,8 +7,8 @@ With x = sx (qx - zx), W = sw qw, b = sx sw qb, and y = sy (qy - zy):
 which is the graph as written with exact real arithmetic, but for the rounding of halves and of the
 fixed-point multiplier (see ``quant.fixed_point``). Relu and Clip before QuantizeLinear become the
 clamp, exactly, because quantization is monotonic. Operators that only move elements (reshape,
-transpose, max pool, concatenation, pad, slice) run on the integers where input and output have the
-same scale; any elementwise function of one tensor becomes a table of 256 entries.
+transpose, max pool, concatenation, pad, slice) run on the integers; any elementwise function of one
+tensor becomes a table of 256 entries, and so does a change of scale between input and output.
 
 What matches no rule stays in float between its DequantizeLinear and QuantizeLinear, and is named.
 """
@@ -23,6 +23,7 @@ from tvm import relax
 from footprint_compiler.passes.base import PassContext
 from footprint_compiler.passes.qdq_graph import QdqGraph
 from footprint_compiler.passes.qdq_rules import RULES
+from footprint_compiler.passes.qdq_table import build_table
 from footprint_compiler.passes.rebuild import op_name
 
 
@@ -62,4 +63,4 @@ def _lowered(graph: QdqGraph, call: Any) -> tuple[Any, str]:
     producer = graph.definition(source)
     rule = RULES.get(op_name(producer))
     lowered = rule(graph, producer, clamp) if rule is not None else None
-    return graph.table(call, output) if lowered is None else lowered, op_name(producer)
+    return build_table(graph, call, output) if lowered is None else lowered, op_name(producer)

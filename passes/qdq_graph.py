@@ -44,6 +44,11 @@ class Target:
     scale: float
     output: Output
 
+    @property
+    def unclamped(self) -> bool:
+        """Whether every code of the dtype may be written."""
+        return (self.output.low, self.output.high) == LIMITS[self.output.dtype]
+
 
 class QdqGraph:
     """Definitions of the old graph, and the new graph that is being built."""
@@ -136,12 +141,6 @@ class QdqGraph:
             return low if value < 0 else high
         ratio = np.rint(np.float32(value) / np.float32(target.scale))
         return int(np.clip(ratio + target.output.zero_point, low, high))
-
-    def table(self, call: Any, target: Target) -> Any:
-        """A table lookup for an elementwise function of one quantized tensor, or None."""
-        from footprint_compiler.passes.qdq_table import build_table
-
-        return build_table(self, call, target)
 
 
 def _with_one_scale(found: Quantized | None) -> Quantized | None:

@@ -50,16 +50,19 @@ def linear(graph: QdqGraph, producer: Any, target: Target) -> Any:
 
 
 def _centred(w: Quantized | None) -> Quantized | None:
-    """Constant weights as int8 with zero point 0, or None where they do not fit."""
-    if w is None or w.array is None or str(w.array.dtype) not in LIMITS:
+    """Constant 8-bit weights with zero point 0: int8, or int16 where a difference needs nine bits.
+
+    Weights of full range around a zero point far from the middle are the only ones that do.
+    """
+    if w is None or w.array is None or str(w.array.dtype) not in LIMITS or not w.array.size:
         return None
     shape = [1] * w.array.ndim
     if w.zero_point.size > 1:
         shape[w.axis % w.array.ndim] = -1
     codes = w.array.astype("int64") - w.zero_point.reshape(shape)
-    if codes.size == 0 or codes.min() < -128 or codes.max() > 127:
-        return None
-    return replace(w, array=codes.astype("int8"), zero_point=np.zeros(1, "int64"))
+    narrow = codes.min() >= -128 and codes.max() <= 127
+    array = codes.astype("int8" if narrow else "int16")
+    return replace(w, array=array, zero_point=np.zeros(1, "int64"))
 
 
 def _bias(graph: QdqGraph, expr: Any, shape: tuple[int, ...]) -> np.ndarray | None:

@@ -22,10 +22,10 @@ from footprint_compiler.passes.qdq_graph import (
     QdqGraph,
     Target,
     call_te,
-    same_scale,
 )
 from footprint_compiler.passes.qdq_linear import linear
 from footprint_compiler.passes.qdq_softmax import softmax
+from footprint_compiler.passes.qdq_table import recoded
 from footprint_compiler.passes.rebuild import (
     integers,
     op_name,
@@ -99,16 +99,19 @@ def multiply(graph: QdqGraph, producer: Any, target: Target) -> Any:
 
 
 def average_pool(graph: QdqGraph, producer: Any, target: Target) -> Any:
-    """An average over windows without padding."""
+    """An average over windows of one size: without padding, or with padding that counts."""
     attrs = producer.attrs
     x = graph.activation(producer.args[0])
-    if x is None or attrs.layout != "NHWC" or any(integers(attrs.padding)):
+    pads = integers(attrs.padding)
+    pads = pads * 4 if len(pads) == 1 else pads * 2 if len(pads) == 2 else pads
+    if x is None or attrs.layout != "NHWC" or (any(pads) and not attrs.count_include_pad):
         return None
     if integers(attrs.dilation) != [1, 1]:
         return None
     kernel, stride = integers(attrs.pool_size), integers(attrs.strides)
     out, source = list(shape_of(producer)), shape_of(producer.args[0])
-    if any((out[i + 1] - 1) * stride[i] + kernel[i] > source[i + 1] for i in range(2)):
+    sizes = [source[i + 1] + pads[i] + pads[i + 2] for i in range(2)]
+    if any((out[i + 1] - 1) * stride[i] + kernel[i] > sizes[i] for i in range(2)):
         return None
     count = prod(kernel)
     try:
@@ -123,7 +126,7 @@ def average_pool(graph: QdqGraph, producer: Any, target: Target) -> Any:
         x.expr,
         kernel,
         stride,
-        [0, 0, 0, 0],
+        pads,
         out,
         int(x.zero_point[0]),
         multiplier.mantissa[0],
@@ -172,38 +175,37 @@ def mean(graph: QdqGraph, producer: Any, target: Target) -> Any:
 
 
 def same(graph: QdqGraph, producer: Any, target: Target) -> Any:
-    """What is dequantized and quantized again with the same scale stays as it is."""
+    """What is dequantized and quantized again stays as it is, or changes its codes."""
     x = graph.activation_of(producer)
-    return x.expr if x is not None and same_scale(x, target) and _unclamped(target) else None
+    return None if x is None else recoded(graph, x, x.expr, target)
 
 
 def move(graph: QdqGraph, producer: Any, target: Target) -> Any:
-    """Operators that move or select elements run on the codes, where these mean the same."""
+    """Operators that move or select elements run on the codes, and change them afterwards."""
     x = graph.activation(producer.args[0])
-    if x is None or not same_scale(x, target) or not _unclamped(target):
+    if x is None:
         return None
     if op_name(producer) == "relax.nn.pad":
-        zero = float(target.output.zero_point)
+        zero = float(x.zero_point[0])
         if str(producer.attrs.pad_mode) != "constant" or float(producer.attrs.pad_value) != 0.0:
             return None
-        return relax.op.nn.pad(x.expr, integers(producer.attrs.pad_width), "constant", zero)
-    rest = [graph.rebuilder.renamed(argument) for argument in producer.args[1:]]
-    return relax.Call(producer.op, [x.expr, *rest], producer.attrs, producer.ty_args)
+        moved = relax.op.nn.pad(x.expr, integers(producer.attrs.pad_width), "constant", zero)
+    else:
+        rest = [graph.rebuilder.renamed(argument) for argument in producer.args[1:]]
+        moved = relax.Call(producer.op, [x.expr, *rest], producer.attrs, producer.ty_args)
+    return recoded(graph, x, moved, target)
 
 
 def concat(graph: QdqGraph, producer: Any, target: Target) -> Any:
-    """Parts that all have the output's scale."""
-    if not isinstance(producer.args[0], relax.Tuple) or not _unclamped(target):
+    """Each part with the output's codes, then all in a row."""
+    if not isinstance(producer.args[0], relax.Tuple):
         return None
-    parts = [graph.activation(item) for item in producer.args[0].fields]
-    if any(part is None or not same_scale(part, target) for part in parts):
+    found = [graph.activation(item) for item in producer.args[0].fields]
+    parts = [part for part in found if part is not None]
+    if len(parts) < len(found):
         return None
-    return relax.op.concat([part.expr for part in parts if part], int(producer.attrs.axis))
-
-
-def _unclamped(target: Target) -> bool:
-    full = (-128, 127) if target.output.dtype == "int8" else (0, 255)
-    return (target.output.low, target.output.high) == full
+    codes = [graph.rebuilder.emit(recoded(graph, part, part.expr, target)) for part in parts]
+    return relax.op.concat(codes, int(producer.attrs.axis))
 
 
 RULES: dict[str, Rule] = {

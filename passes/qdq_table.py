@@ -7,23 +7,26 @@ even as QuantizeLinear does: the table is the graph as written, to the bit of th
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from footprint_compiler.kernels.quantized import lookup
+from footprint_compiler.passes.qdq_graph import (
+    LIMITS,
+    QdqGraph,
+    Quantized,
+    Target,
+    call_te,
+    same_scale,
+)
 from footprint_compiler.passes.rebuild import constant_array, is_constant, op_name, tensor_constant
-
-if TYPE_CHECKING:
-    from footprint_compiler.passes.qdq_graph import QdqGraph, Target
 
 MAX_OPS = 24
 
 
 def build_table(graph: QdqGraph, call: Any, target: Target) -> Any:
     """The lookup that replaces ``call`` (a relax.quantize), or None."""
-    from footprint_compiler.passes.qdq_graph import LIMITS, call_te
-
     leaves: list[Any] = []
     values = _Evaluation(graph, leaves)
     source = call.args[0]
@@ -32,20 +35,32 @@ def build_table(graph: QdqGraph, call: Any, target: Target) -> Any:
     x = graph.activation(leaves[0])
     if x is None or tuple(x.expr.ty.shape) != tuple(call.ty.shape):
         return None
-    low, high = LIMITS[str(x.expr.ty.dtype)]
-    codes = np.arange(low, high + 1)
-    real = (codes - int(x.zero_point[0])).astype(np.float32) * np.float32(x.scale[0])
     with np.errstate(all="ignore"):
-        result = values.evaluate(source, real.astype(np.float32))
-    if not np.all(np.isfinite(result)):
-        return None
+        result = values.evaluate(source, _real_numbers(x))
+    return _lookup(graph, x, x.expr, result, target) if np.all(np.isfinite(result)) else None
+
+
+def recoded(graph: QdqGraph, x: Quantized, codes: Any, target: Target) -> Any:
+    """``codes``, which mean what those of ``x`` mean, as the target writes the same numbers."""
+    if same_scale(x, target) and target.unclamped:
+        return codes
+    return _lookup(graph, x, graph.rebuilder.emit(codes), _real_numbers(x), target)
+
+
+def _real_numbers(x: Quantized) -> np.ndarray:
+    """What each of the 256 codes stands for, in float32 as DequantizeLinear computes it."""
+    low, high = LIMITS[str(x.expr.ty.dtype)]
+    centred = (np.arange(low, high + 1) - int(x.zero_point[0])).astype(np.float32)
+    real: np.ndarray = centred * np.float32(x.scale[0])
+    return real
+
+
+def _lookup(graph: QdqGraph, x: Quantized, codes: Any, results: np.ndarray, target: Target) -> Any:
     output = target.output
-    bottom, top = LIMITS[output.dtype]
-    quantized = np.rint(result / np.float32(target.scale)) + output.zero_point
-    table = np.clip(quantized, bottom, top).astype(output.dtype)
-    return call_te(
-        graph, lookup, x.expr, tensor_constant(table), low, pattern=0, name="lookup_int8"
-    )
+    quantized = np.rint(results / np.float32(target.scale)) + output.zero_point
+    table = tensor_constant(np.clip(quantized, output.low, output.high).astype(output.dtype))
+    lowest = LIMITS[str(x.expr.ty.dtype)][0]
+    return call_te(graph, lookup, codes, table, lowest, pattern=0, name="lookup_int8")
 
 
 class _Evaluation:

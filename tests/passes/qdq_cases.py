@@ -105,7 +105,9 @@ def weights(
 ) -> Weights:
     rng = np.random.default_rng(sum(shape))
     low, high = LIMITS[dtype]
-    codes = rng.integers(max(low, zero - 127), min(high, zero + 127) + 1, shape).astype(dtype)
+    usual = zero == 128 or not zero  # else the whole range, so that differences need nine bits
+    first, last = (max(low, zero - 127), min(high, zero + 127)) if usual else (low, high)
+    codes = rng.integers(first, last + 1, shape).astype(dtype)
     scale = rng.uniform(0.001, 0.02, shape[axis]) if per_channel else np.array(0.007)
     return Weights(codes, scale, zero, axis)
 
@@ -136,9 +138,11 @@ def conv(
     bias: str = "quantized",
     clamp: tuple[float, float] | None = None,
     weight_dtype: str = "int8",
+    weight_zero: int | None = None,
 ) -> Case:
     """A convolution of an NCHW image, with its bias and its activation function."""
     zero = 128 if weight_dtype == "uint8" else 0
+    zero = zero if weight_zero is None else weight_zero
     shape = (out, channels // groups, *kernel)
     w = weights(*shape, per_channel=per_channel, dtype=weight_dtype, zero=zero)
     codes = x.codes(2, channels, *image)
@@ -221,17 +225,20 @@ def pair(a: Q, b: Q, y: Q, kind: str, shapes: tuple[Any, Any], *, constant: bool
     return Case(make, (one,) if constant else (one, two), y.clamp(result))
 
 
-def average(x: Q, y: Q, kernel: tuple[int, int], stride: tuple[int, int], channels: int) -> Case:
-    """An average pool of an NCHW image without padding."""
+def average(
+    x: Q, y: Q, kernel: tuple[int, int], stride: tuple[int, int], channels: int, pad: int = 0
+) -> Case:
+    """An average pool of an NCHW image; padding counts."""
     codes = x.codes(2, channels, 7, 6)
     nhwc = (wide(codes) - x.zero).transpose(0, 2, 3, 1)
     ones = np.ones((channels, 1, *kernel), np.int64)
-    total = conv2d(nhwc, ones, stride, groups=channels)
+    total = conv2d(nhwc, ones, stride, (pad,) * 4, groups=channels)
     form = fixed_point(x.real / (y.real * kernel[0] * kernel[1]))
     result = y.clamp(requantize(total, form, True)).transpose(0, 3, 1, 2)
 
     def make(v: Any) -> Any:
-        return y.into(op.nn.avg_pool2d(x.out_of(v), kernel, stride))
+        pooled = op.nn.avg_pool2d(x.out_of(v), kernel, stride, pad, count_include_pad=True)
+        return y.into(pooled)
 
     return Case(make, (codes,), result)
 
@@ -245,29 +252,43 @@ def mean(x: Q, y: Q, shape: tuple[int, ...], axes: tuple[int, ...], keep: bool) 
     return Case(lambda v: y.into(op.mean(x.out_of(v), list(axes), keep)), (codes,), result)
 
 
-def max_pool(x: Q, padding: tuple[int, int, int, int], stride: tuple[int, int]) -> Case:
-    """Some windows hold the least code only, and padding must not win over it."""
+def recoded(x: Q, y: Q, codes: np.ndarray, low: float = -np.inf) -> np.ndarray:
+    """The codes of ``y`` for the numbers of ``x``."""
+    if (x.real, x.zero, x.dtype, low) == (y.real, y.zero, y.dtype, -np.inf):
+        return codes
+    real = (wide(codes) - x.zero).astype(np.float32) * np.float32(x.scale)
+    return y.clamp(np.rint(real / np.float32(y.scale)).astype(np.int64), low)
+
+
+def max_pool(
+    x: Q, padding: tuple[int, int, int, int], stride: tuple[int, int], y: Q | None = None
+) -> Case:
+    """Some windows hold the least code only, and padding must not win over it; Relu if ``y``."""
     codes = x.codes(1, 9, 7, 6)
     codes[:, :, :4, :4] = LIMITS[x.dtype][0]
     image = codes.transpose(0, 2, 3, 1)
     result = pool2d(image, "max", (3, 3), stride, padding).transpose(0, 3, 1, 2)
 
     def make(v: Any) -> Any:
-        return x.into(op.nn.max_pool2d(x.out_of(v), (3, 3), stride, padding))
+        pooled = op.nn.max_pool2d(x.out_of(v), (3, 3), stride, padding)
+        return x.into(pooled) if y is None else y.into(op.nn.relu(pooled))
 
-    return Case(make, (codes,), result.astype(x.dtype))
+    result = result.astype(x.dtype)
+    return Case(make, (codes,), result if y is None else recoded(x, y, result, 0))
 
 
-def moved(x: Q, shape: tuple[int, ...], move: Any, expected: Any) -> Case:
+def moved(x: Q, shape: tuple[int, ...], move: Any, expected: Any, y: Q | None = None) -> Case:
     """``move`` of real numbers, which is ``expected`` of the codes."""
-    codes = x.codes(*shape)
-    return Case(lambda v: x.into(move(x.out_of(v))), (codes,), expected(codes))
+    codes, y = x.codes(*shape), y or x
+    return Case(lambda v: y.into(move(x.out_of(v))), (codes,), recoded(x, y, expected(codes)))
 
 
-def concat(x: Q) -> Case:
-    one, two, three = x.codes(1, 3, 4, 5), x.codes(1, 9, 4, 5, seed=2), x.codes(1, 1, 4, 5, seed=3)
+def concat(parts: tuple[Q, Q, Q], y: Q) -> Case:
+    """Three parts of different widths."""
+    codes = [q.codes(1, 2 * i * i + 1, 4, 5, seed=i) for i, q in enumerate(parts)]
 
     def make(*values: Any) -> Any:
-        return x.into(op.concat([x.out_of(v) for v in values], 1))
+        return y.into(op.concat([q.out_of(v) for q, v in zip(parts, values, strict=True)], 1))
 
-    return Case(make, (one, two, three), np.concatenate([one, two, three], 1))
+    expected = [recoded(q, y, part) for q, part in zip(parts, codes, strict=True)]
+    return Case(make, tuple(codes), np.concatenate(expected, 1))

@@ -47,6 +47,10 @@ def _cases() -> dict[str, Case]:
         "conv-dilated": conv(X, Y, 3, 4, dilation=(2, 2), padding=(2, 2, 2, 2)),
         "conv-pointwise": conv(U, Y, 31, 8, kernel=(1, 1), padding=(0, 0, 0, 0)),
         "conv-uint8-weights": conv(U, Y, 7, 9, weight_dtype="uint8"),
+        "conv-int16-weights": conv(X, Y, 7, 9, weight_dtype="uint8", weight_zero=60),
+        "depthwise-int16-weights": conv(
+            U, Y, 9, 9, groups=9, weight_dtype="uint8", weight_zero=250, per_channel=False
+        ),
         "conv-1x1-image": conv(X, Y, 5, 3, image=(1, 1)),
         "grouped": conv(X, Y, 8, 12, groups=4),
         "depthwise": conv(X, Y, 9, 9, groups=9, clamp=RELU),
@@ -59,7 +63,13 @@ def _cases() -> dict[str, Case]:
         "mean": mean(X, X, (2, 4, 3, 5), (2,), False),
         "mean-of-image": mean(U, Q(0.02, 7), (2, 9, 3, 5), (2, 3), True),
         "mean-last": mean(X, Y, (2, 3, 9), (2,), True),
-        "concat": concat(X),
+        "concat": concat((X, X, X), X),
+        "concat-of-scales": concat((X, U, Y), V),
+        "max-pool-other-scale": max_pool(U, (1, 0, 0, 1), (2, 2), Y),
+        "max-pool-relu": max_pool(Q(0.1, 20), (1, 1, 1, 1), (2, 2), Q(0.1, 20)),
+        "transpose-other-scale": moved(
+            X, (2, 3, 4), lambda v: op.permute_dims(v), lambda q: q.transpose(), V
+        ),
         "max-pool": max_pool(Q(0.1, 20), (1, 1, 1, 1), (2, 2)),
         "max-pool-uint8": max_pool(Q(0.1, 200, "uint8"), (0, 1, 1, 0), (1, 1)),
         "slice": moved(
@@ -73,12 +83,14 @@ def _cases() -> dict[str, Case]:
             X, (2, 3, 4), lambda v: op.permute_dims(v, [2, 0, 1]), lambda q: q.transpose(2, 0, 1)
         ),
     }
-    for name, x in {"pad-int8": Q(0.1, -128), "pad-uint8": Q(0.1, 255, "uint8")}.items():
+    pads = {"pad-int8": Q(0.1, -128), "pad-uint8": Q(0.1, 255, "uint8")}
+    for name, x in (pads | {"pad-other-scale": U}).items():
         cases[name] = moved(
             x,
             (1, 3, 4, 5),
             lambda v: op.nn.pad(v, [0, 0, 0, 0, 1, 2, 2, 0]),
             lambda q, z=x.zero: np.pad(q, ((0, 0), (0, 0), (1, 2), (2, 0)), constant_values=z),
+            y=Q(0.07, 5) if name == "pad-other-scale" else None,
         )
     image = (2, 9, 4, 5)
     for kind in ("add", "subtract", "multiply"):
@@ -90,6 +102,7 @@ def _cases() -> dict[str, Case]:
     cases["add-small"] = pair(Q(1e-4, 1), Q(2.0, 2), Q(2.5, 0), "add", (image, image))
     cases["average"] = average(X, X, (2, 2), (2, 2), 9)
     cases["average-overlapping"] = average(U, Y, (3, 2), (1, 2), 3)
+    cases["average-padded"] = average(U, V, (3, 3), (2, 2), 9, pad=1)
     cases["average-global"] = average(U, V, (7, 6), (1, 1), 33)
     return cases
 
@@ -163,10 +176,8 @@ def _per_channel(v: Any) -> Any:
     return op.dequantize(v, scale, zero, 1, "float32")
 
 
-Z = Q(0.04, 14)
 LINEAR_DECLINES: dict[str, Any] = {
-    "weights-beyond-int8": _linear(codes=np.full((6, 4), 255, "uint8")),
-    "weights-zero-point": _linear(codes=np.full((6, 4), -128, "int8"), zero=1),
+    "weights-of-16-bits": _linear(codes=np.full((6, 4), 255, "int16")),
     "scales-along-the-sum": _linear(scale=np.linspace(0.01, 0.06, 6), axis=0),
     "bias-along-rows": _linear(_real(np.arange(4)[:, None])),
     "bias-that-broadcasts": _linear(_real(np.ones((3, 1, 4)))),
@@ -212,17 +223,13 @@ DECLINES: dict[str, tuple[tuple[int, ...], Any]] = {
         lambda v: Q(0.001, 0).into(op.nn.avg_pool2d(X.out_of(v), (2, 2), layout="NHWC")),
     ),
     "mean-apart": (IMAGE, lambda v: X.into(op.mean(X.out_of(v), [1, 3]))),
-    "max-pool-scale": (
+    "concat-float": (
         IMAGE,
-        lambda v: Y.into(op.nn.max_pool2d(X.out_of(v), (2, 2), layout="NHWC")),
+        lambda v: X.into(op.concat([X.out_of(v), op.nn.relu(X.out_of(v))], 1)),
     ),
-    "max-pool-zero-point": (
+    "max-pool-per-channel": (
         IMAGE,
-        lambda v: Z.into(op.nn.max_pool2d(X.out_of(v), (2, 2), layout="NHWC")),
-    ),
-    "max-pool-relu": (
-        IMAGE,
-        lambda v: X.into(op.nn.relu(op.nn.max_pool2d(X.out_of(v), (2, 2), layout="NHWC"))),
+        lambda v: X.into(op.nn.max_pool2d(_per_channel(v), (2, 2), layout="NHWC")),
     ),
     "pad-value": (
         IMAGE,
@@ -231,11 +238,6 @@ DECLINES: dict[str, tuple[tuple[int, ...], Any]] = {
     "pad-reflect": (
         IMAGE,
         lambda v: X.into(op.nn.pad(X.out_of(v), [0, 0, 0, 0, 1, 1, 1, 1], pad_mode="reflect")),
-    ),
-    "concat-scale": (IMAGE, lambda v: X.into(op.concat([X.out_of(v), Z.out_of(v)], 1))),
-    "slice-scale": (
-        IMAGE,
-        lambda v: Y.into(op.strided_slice(X.out_of(v), [1], [0], [2])),
     ),
     "clamps-that-exclude-each-other": (
         (4, 6),
