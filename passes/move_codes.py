@@ -53,7 +53,7 @@ class MoveCodes:
 
         def sink(call: Any, shape: tuple[int, ...]) -> Any:
             """A move of dequantized codes as dequantized moved codes."""
-            source = made.get(call.args[0])
+            source: Any = made.get(call.args[0])
             axis = _axis_after(call, source) if shape and source is not None else None
             if axis is None:
                 return emit(call)
@@ -66,7 +66,7 @@ class MoveCodes:
 
         def hoist(call: Any) -> Any:
             """A quantized move as a move of codes."""
-            source = made.get(call.args[0])
+            source: Any = made.get(call.args[0])
             scalars = all(constant_size(argument) == 1 for argument in call.args[1:])
             if op_name(source) not in MOVES or not scalars or not shape_of(source.args[0]):
                 return emit(call)
