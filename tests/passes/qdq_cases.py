@@ -205,6 +205,7 @@ def dense(
 def pair(a: Q, b: Q, y: Q, kind: str, shapes: tuple[Any, Any], *, constant: bool = False) -> Case:
     """add, subtract or multiply, with broadcasting; the second operand may be a constant."""
     one, two = a.codes(*shapes[0], seed=5), b.codes(*shapes[1], seed=6)
+    two.flat[0] = 77  # not the zero point: it may be all there is
     function = getattr(op, kind)
 
     def make(v: Any, *rest: Any) -> Any:
@@ -248,7 +249,7 @@ def mean(x: Q, y: Q, shape: tuple[int, ...], axes: tuple[int, ...], keep: bool) 
     total = (wide(codes) - x.zero).sum(axes, keepdims=keep)
     count = int(np.prod([shape[axis] for axis in axes]))
     form = fixed_point(x.real / (y.real * count))
-    result = y.clamp(requantize(total, form, True))
+    result = y.clamp(requantize(total, form, True)).reshape(total.shape)
     return Case(lambda v: y.into(op.mean(x.out_of(v), list(axes), keep)), (codes,), result)
 
 

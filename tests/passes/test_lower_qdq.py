@@ -62,6 +62,7 @@ def _cases() -> dict[str, Case]:
         "dense-batch": dense(X, Y, (2, 3, 5), 8, transposed=True, per_channel=False),
         "mean": mean(X, X, (2, 4, 3, 5), (2,), False),
         "mean-of-image": mean(U, Q(0.02, 7), (2, 9, 3, 5), (2, 3), True),
+        "mean-of-all": mean(X, X, (2, 3, 5), (0, 1, 2), False),
         "mean-last": mean(X, Y, (2, 3, 9), (2,), True),
         "concat": concat((X, X, X), X),
         "concat-of-scales": concat((X, U, Y), V),
@@ -96,6 +97,7 @@ def _cases() -> dict[str, Case]:
     for kind in ("add", "subtract", "multiply"):
         cases[kind] = pair(X, U, Q(0.06, 3), kind, (image, image))
         cases[f"{kind}-channels"] = pair(U, Y, V, kind, (image, (9, 1, 1)))
+        cases[f"{kind}-scalar"] = pair(U, X, Y, kind, ((3, 8), (1,)), constant=True)
         cases[f"{kind}-constant"] = pair(X, U, Y, kind, ((3, 33), (33,)), constant=True)
     halves = Q(0.5, 1), Q(0.5, -3), Q(1.0, 5)
     cases["add-halves"] = pair(*halves, "add", (image, image))
