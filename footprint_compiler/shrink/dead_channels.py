@@ -77,7 +77,7 @@ def remove_dead_channels(model: onnx.ModelProto) -> tuple[onnx.ModelProto, Shrin
     for turn in range(MAX_ROUNDS):
         try:
             analysis = Analysis(Network(current)).run(RULES, LIMITS)
-        except Exception as error:  # shape inference refuses the model: conversion will say why
+        except Exception as error:  # a damaged model: conversion will say what is wrong
             _LOG.debug("dead channels are not searched: %s", error)
             break
         before = before if turn else count_macs(analysis.network)
@@ -142,10 +142,15 @@ def _may_shrink(model: onnx.ModelProto) -> bool:
         if node.op_type not in WEIGHTED or len(node.input) < 2:
             continue
         name = node.input[1]
-        while name not in arrays and name in producer and producer[name].input:
+        for _ in graph.node:  # a damaged graph may go in circles
+            if name in arrays or name not in producer or not producer[name].input:
+                break
             name = producer[name].input[0]
-        if name in arrays and _has_flat_slice(numpy_helper.to_array(arrays[name])):
-            return True
+        try:
+            if name in arrays and _has_flat_slice(numpy_helper.to_array(arrays[name])):
+                return True
+        except (TypeError, ValueError):  # a damaged tensor, which conversion will name
+            return False
     return False
 
 

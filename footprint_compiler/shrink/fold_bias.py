@@ -101,7 +101,9 @@ def _operands(of: Quantized, data: np.ndarray, weights: np.ndarray) -> list[np.n
 def _dequantize(analysis: Analysis, name: str) -> onnx.NodeProto | None:
     """The DequantizeLinear behind a tensor and its views, per tensor."""
     node = analysis.network.producer.get(name)
-    while node is not None and node.op_type in VIEWS:
+    for _ in analysis.network.nodes:
+        if node is None or node.op_type not in VIEWS:
+            break
         node = analysis.network.producer.get(node.input[0])
     if node is None or node.op_type != "DequantizeLinear":
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
 
 from tests.shrink.networks import model, shrink, unchanged, vector, weights
@@ -184,6 +185,20 @@ def test_operators_across_channels_keep_them(reader: str) -> None:
     arrays = {"w": weights(0, 4, 2, 1, 1, dead=(1,)), "b": vector(1, -1, 2, 3),
               "axes": one, "zero": 0 * one, "two": 2 * one}  # fmt: skip
     assert unchanged(model(text, arrays))
+
+
+def test_damaged_models_are_left_alone() -> None:
+    short = model(PAIR, _pair(-5))
+    short.graph.initializer[0].raw_data = b"1234"
+    assert unchanged(short)
+    circular = model("g (float[1,4] x) => (float[1,4] y) { y = MatMul(x, x) }", {})
+    circular.graph.node[0].input[1] = "p"
+    for output, name in (("p", "q"), ("q", "p")):
+        circular.graph.node.append(onnx.helper.make_node("Neg", [name], [output]))
+    assert unchanged(circular)
+    empty = model(PAIR, _pair(-5))
+    del empty.graph.node[1].input[:]
+    assert unchanged(empty)
 
 
 def test_subgraphs_keep_what_they_read() -> None:
