@@ -12,12 +12,16 @@ artifact   the library that fpc builds from this QDQ model, through the Python l
 ort-*      onnxruntime.quantization.quantize_static after its own pre-processing, QDQ, int8 weights
            per channel, int8 activations; by calibration method; graph optimizations off
 
-Agreement is the share of samples with the same largest output as the float model.
+Agreement is the share of samples with the same largest output as the float model. SQNR is that of
+the input of the final Softmax against the float model, over the evaluation samples; it is what
+tells quantizers apart when a few hundred labels do not.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import json
 import logging
 import tempfile
@@ -34,6 +38,7 @@ from footprint_compiler.calibration.statistics import Runner
 from footprint_compiler.options import BuildOptions
 from footprint_compiler.quantize.prepare import prepare
 from footprint_compiler.quantize.quantizer import QuantizeOptions, quantize
+from footprint_compiler.quantize.workbench import sqnr
 
 Samples = list[dict[str, np.ndarray]]
 DIGITS = Path(__file__).resolve().parents[1] / "examples" / "digits"
@@ -68,6 +73,12 @@ class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
 def ort_static(model: Path, samples: Samples, method: str, folder: Path) -> onnx.ModelProto:
     """The peer, set up as its documentation advises."""
     plain, out = folder / "plain.onnx", folder / "ort.onnx"
+    with contextlib.redirect_stdout(io.StringIO()):  # its progress
+        _quantize_static(model, samples, method, plain, out)
+    return onnx.load(out)
+
+
+def _quantize_static(model: Path, samples: Samples, method: str, plain: Path, out: Path) -> None:
     quantization.shape_inference.quant_pre_process(str(model), str(plain))
     quantization.quantize_static(
         str(plain),
@@ -79,7 +90,13 @@ def ort_static(model: Path, samples: Samples, method: str, folder: Path) -> onnx
         weight_type=quantization.QuantType.QInt8,
         calibrate_method=getattr(quantization.CalibrationMethod, method),
     )
-    return onnx.load(out)
+
+
+def scores(model: onnx.ModelProto, samples: Samples) -> np.ndarray:
+    """Input of the Softmax for every sample, as the model computes it."""
+    (softmax,) = (node for node in model.graph.node if node.op_type == "Softmax")
+    runner = Runner(model, [softmax.input[0]])
+    return np.stack([runner.run(sample)[softmax.input[0]] for sample in samples])
 
 
 def classes(model: onnx.ModelProto, samples: Samples) -> np.ndarray:
@@ -97,8 +114,10 @@ def split(zoo: Path, name: str, seed: int, adaround: bool, target: str) -> dict[
     samples = [{specs[0].name: inputs[i].reshape(specs[0].shape)} for i in order]
     calibration, evaluation, truth = samples[:count], samples[count:], labels[order[count:]]
     found: dict[str, np.ndarray] = {"float": classes(onnx.load(file), evaluation)}
+    expected = scores(onnx.load(file), evaluation)
     made = quantize(prepared, calibration, QuantizeOptions(adaround=adaround))
     found["fpc"] = classes(made.model, evaluation)
+    levels = {"fpc": sqnr([expected], [scores(made.model, evaluation)])}
     with tempfile.TemporaryDirectory(prefix="fpc-") as text:
         folder = Path(text)
         onnx.save(made.model, folder / "fpc.onnx")
@@ -111,6 +130,7 @@ def split(zoo: Path, name: str, seed: int, adaround: bool, target: str) -> dict[
         for method in METHODS:
             peer = ort_static(file, calibration, method, folder)
             found[f"ort-{method}"] = classes(peer, evaluation)
+            levels[f"ort-{method}"] = sqnr([expected], [scores(peer, evaluation)])
         sizes = [one.manifest["footprint"] for one in (plain, artifact)]
     return {
         "samples": len(truth),
@@ -118,6 +138,7 @@ def split(zoo: Path, name: str, seed: int, adaround: bool, target: str) -> dict[
         "float_nodes": [row[1] for row in made.floats],
         "accuracy": {row: float((got == truth).mean()) for row, got in found.items()},
         "agreement": {row: float((got == found["float"]).mean()) for row, got in found.items()},
+        "sqnr_db": levels,
         "arena_bytes": [size["ram"]["arena_bytes"] for size in sizes],
         "weights_bytes": [size["flash"]["weights_bytes"] for size in sizes],
         "flash_bytes": [size["flash"]["total_bytes"] for size in sizes],
@@ -151,8 +172,9 @@ def main() -> None:
                 100 * float(np.mean([one[key][row] for one in splits]))
                 for key in ("accuracy", "agreement")
             )
-            print(f"  {row:15} accuracy {accuracy:6.2f} %   agreement {agreement:6.2f} %",
-                  flush=True)  # fmt: skip
+            level = [one["sqnr_db"][row] for one in splits if row in one["sqnr_db"]]
+            noise = f"   SQNR {np.mean(level):5.2f} dB" if level else ""
+            print(f"  {row:15} accuracy {accuracy:6.2f} %   agreement {agreement:6.2f} %{noise}")
     if options.json:
         options.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
 

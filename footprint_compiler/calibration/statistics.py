@@ -63,6 +63,7 @@ class Runner:
         for name in self.names:
             if name not in have and name not in inputs:
                 wide.graph.output.append(onnx.ValueInfoProto(name=name))
+        _prune(wide.graph, [name for name in self.names if name not in inputs])
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.intra_op_num_threads = 1
@@ -85,6 +86,28 @@ class Runner:
                 raise ModelFileError(f"ONNX Runtime cannot run the model: {error}") from error
             found |= dict(zip(self._computed, results, strict=True))
         return found
+
+
+def _prune(graph: onnx.GraphProto, wanted: Sequence[str]) -> None:
+    """Drop what is not needed for the wanted outputs; graphs with subgraphs are left whole."""
+    kinds = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
+    if not wanted or any(a.type in kinds for node in graph.node for a in node.attribute):
+        return
+    needed, nodes = set(wanted), []
+    for node in reversed(graph.node):
+        if needed.intersection(node.output):
+            needed.update(node.input)
+            nodes.append(node)
+    outputs = [output for output in graph.output if output.name in wanted]
+    constants = [tensor for tensor in graph.initializer if tensor.name in needed]
+    for field, kept in (
+        (graph.node, nodes[::-1]),
+        (graph.output, outputs),
+        (graph.initializer, constants),
+    ):
+        copies = [type(item).FromString(item.SerializeToString()) for item in kept]
+        del field[:]
+        field.extend(copies)
 
 
 def collect(
