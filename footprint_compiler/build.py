@@ -20,7 +20,7 @@ from footprint_compiler.frontend import import_model
 from footprint_compiler.graph import Graph
 from footprint_compiler.kernels.machine import machine_of
 from footprint_compiler.lower import extract_program
-from footprint_compiler.memory import plan_memory
+from footprint_compiler.memory import find_order, plan_memory, with_order
 from footprint_compiler.options import BuildOptions
 from footprint_compiler.passes.base import PassContext, run_passes
 from footprint_compiler.passes.pipeline import fuse_phase, layout_phase, legalize_phase, merge_phase
@@ -109,7 +109,12 @@ def build_graph(
     """Everything after the import."""
     compiled = compile_graph(graph, target, options, reporter)
     reporter.phase("plan the memory")
-    plan = plan_memory(compiled.program, _tensor_alignment(target), pool=target.arena_pool.name)
+    plan = plan_memory(
+        compiled.program,
+        _tensor_alignment(target),
+        pool=target.arena_pool.name,
+        solve_nodes=options.solve_nodes,
+    )
     reporter.phase("emit the library")
     return emit_artifact(
         compiled.program,
@@ -145,9 +150,12 @@ def compile_graph(
         reporter.progress(done + 1, len(kernels))
     reporter.phase("compile kernels")
     calls = tuple(replace(call, scratch=lowered[call.kernel].scratch) for call in program.calls)
-    layers = tuple({"family": kernels[call.kernel].family} for call in calls)
     total = int(graph.metadata.get("macs_total", 0))
     program = replace(program, calls=calls, model_macs=total)
+    reporter.phase("order the kernels")
+    order = find_order(program, _tensor_alignment(target), solve_nodes=options.solve_nodes)
+    program = with_order(program, order)
+    layers = tuple({"family": kernels[call.kernel].family} for call in program.calls)
     return Compiled(program, tuple(compile_objects(lowered, llvm)), layers)
 
 

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from footprint_compiler.quantize.session import Request
 
+#: Limit of the exact search for offsets: a few seconds, and only where quick planners fall short.
+SOLVE_NODES = 200_000
+
 
 @dataclass(frozen=True)
 class BuildOptions:
@@ -28,6 +31,7 @@ class BuildOptions:
         quantize: what to quantize the model with before it is compiled; None leaves it as it is.
         qdq: file that receives the quantized model, for ``fpc validate --model``.
         shrink: remove channels that no output can depend on; see ``footprint_compiler.shrink``.
+        solve_nodes: limit of the exact search of the memory planner; 0 leaves it out.
     """
 
     name: str | None = None
@@ -41,3 +45,4 @@ class BuildOptions:
     quantize: Request | None = None
     qdq: Path | None = None
     shrink: bool = True
+    solve_nodes: int = SOLVE_NODES

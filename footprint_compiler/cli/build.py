@@ -17,6 +17,7 @@ from footprint_compiler.cli.quantize_options import (
 )
 from footprint_compiler.cli.quantized import draw_outcome, draw_trade_off, outcome_json
 from footprint_compiler.errors import AccuracyError, UsageError
+from footprint_compiler.options import SOLVE_NODES
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -91,6 +92,13 @@ def _number_or_text(content: str) -> str | int | float:
 @click.option("--cc", metavar="DRIVER", help="Link with this compiler (gcc) instead of zig.")
 @click.option("--dump-ir", type=click.Path(path_type=Path), help="Write the IR after every pass.")
 @click.option("--explain", metavar="PASS", help="Say why a pass declined to rewrite.")
+@click.option(
+    "--solve-nodes",
+    type=click.IntRange(min=0),
+    default=SOLVE_NODES,
+    show_default=True,
+    help="Limit of the exact search for a smaller arena; 0: none.",
+)
 @click.option("--shrink/--no-shrink", default=True, help="Remove channels that add nothing.")
 @click.option(
     "--quantize",

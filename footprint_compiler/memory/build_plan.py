@@ -5,17 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from footprint_compiler.errors import PlanError
+from footprint_compiler.memory.exact import minimise
+from footprint_compiler.memory.hill_climb import hill_climb
 from footprint_compiler.memory.live_ranges import Storage, live_storages, owner_ranges, scratch_name
 from footprint_compiler.memory.lower_bound import lower_bound
 from footprint_compiler.memory.plan import MemoryPlan, Placement
 from footprint_compiler.memory.planners import best_of
-from footprint_compiler.memory.problem import Buffer, Problem
+from footprint_compiler.memory.problem import Buffer, Problem, Solution
 from footprint_compiler.memory.storages import locate_tensors
 from footprint_compiler.memory.verify import verify_plan
+from footprint_compiler.options import SOLVE_NODES
 from footprint_compiler.program import Program
 
 
-def plan_memory(program: Program, align_bytes: int = 16, pool: str = "sram") -> MemoryPlan:
+def plan_memory(
+    program: Program,
+    align_bytes: int = 16,
+    pool: str = "sram",
+    solve_nodes: int = SOLVE_NODES,
+) -> MemoryPlan:
     """Place every tensor and scratch block of the program in one arena.
 
     Args:
@@ -24,6 +32,8 @@ def plan_memory(program: Program, align_bytes: int = 16, pool: str = "sram") -> 
             Wider elements and scratch blocks may ask for more; the arena's own alignment is
             the largest of all.
         pool: name of the pool that the arena lies in.
+        solve_nodes: limit of the exact search, which runs only where quick planners miss the
+            lower bound; 0 leaves it out.
 
     Returns:
         A plan that has passed ``verify_plan``; the same for the same program.
@@ -34,7 +44,7 @@ def plan_memory(program: Program, align_bytes: int = 16, pool: str = "sram") -> 
     _check_alignments(program, align_bytes)
     storages = live_storages(program, align_bytes)
     problem = as_problem(storages)
-    planner, solution = best_of(problem)
+    planner, solution, proven_bytes = solve(problem, solve_nodes)
     bound = lower_bound(problem)
     arena_align = max([align_bytes, *(storage.align_bytes for storage in storages)])
     live = sorted((storages[index] for index in bound.live), key=lambda one: -one.size_bytes)
@@ -44,16 +54,33 @@ def plan_memory(program: Program, align_bytes: int = 16, pool: str = "sram") -> 
         arena_bytes=solution.height + -solution.height % arena_align,
         align_bytes=arena_align,
         peak_bytes=solution.height,
-        lower_bound_bytes=bound.bytes,
+        lower_bound_bytes=proven_bytes,
         naive_bytes=sum(storage.size_bytes * len(storage.owners) for storage in storages),
         live_at_peak=tuple(_owner_at(placements, storage, bound.step) for storage in live),
         planner=planner,
-        optimal=solution.height == bound.bytes,
+        optimal=solution.height == proven_bytes,
         storages={storage.name: storage.owners for storage in storages},
         tensor_align_bytes=align_bytes,
     )
     verify_plan(program, plan)
     return plan
+
+
+def solve(problem: Problem, solve_nodes: int = SOLVE_NODES) -> tuple[str, Solution, int]:
+    """(planner that won, its solution, a proven lower bound in bytes).
+
+    Each planner runs only when those before it have missed the bound: greedy, climb, exact.
+    """
+    name, quick = best_of(problem)
+    if solve_nodes <= 0:
+        return name, quick, lower_bound(problem).bytes
+    climbed = hill_climb(problem, quick)
+    exact = minimise(problem, climbed, solve_nodes)
+    if exact.solution.height < climbed.height:
+        name = "exact"
+    elif climbed.height < quick.height:
+        name = "hill_climb"
+    return name, exact.solution, exact.bound
 
 
 def as_problem(storages: Sequence[Storage]) -> Problem:

@@ -1,8 +1,9 @@
 """The lowest height within a node limit: capacities by bisection, each by searches with restarts.
 
 A search is either quick or hopeless, and which depends on the order in which it prefers buffers.
-So every capacity is tried with several orders, each for a slice of nodes, first by plain keys, then
-with the keys disturbed by seeded random numbers; when every capacity has been tried, slices double.
+So every capacity is tried with several orders, first by plain keys, then with the keys disturbed by
+seeded random numbers; each runs for a part of the nodes, mostly short, now and then longer, by the
+sequence of Luby, Sinclair and Zuckerman ("Optimal speedup of Las Vegas algorithms", 1993).
 Everything counts in nodes, so the result depends on the problem and the limit alone.
 """
 
@@ -22,8 +23,12 @@ from footprint_compiler.memory.problem import Problem, Solution
 
 #: Above this the lists of the search take too much memory.
 MOST_BUFFERS = 2000
-FIRST_SLICE = 1000
-RESTARTS = 9
+#: Nodes of the shortest search, per buffer.
+SLICE_PER_BUFFER = 6
+#: Searches for one capacity before another is tried.
+RESTARTS = 15
+#: Capacities given up in one round before the lower bound is tried again.
+MOST_OPEN = 3
 #: So many nodes are searched in Python before the compiled search is asked for.
 PYTHON_NODES = 300
 
@@ -77,31 +82,32 @@ class _Minimise:
         self.attempts: dict[int, int] = {}
 
     def bisect_until_done(self) -> None:
-        nodes = FIRST_SLICE
         while self.bound < self.best.height and self.nodes < self.max_nodes:
-            self._bisect(nodes)
-            nodes *= 2
+            self._bisect()
 
-    def _bisect(self, nodes: int) -> None:
-        """Once down to a capacity that is neither met nor refuted; the lower bound goes first."""
+    def _bisect(self) -> None:
+        """Down to a capacity that is neither met nor refuted; the lower bound goes first."""
         low = target = self.bound
-        while low < self.best.height and self.nodes < self.max_nodes:
-            found = self._decide(target, nodes)
+        given_up = 0
+        while low < self.best.height and self.nodes < self.max_nodes and given_up < MOST_OPEN:
+            found = self._decide(target)
             low = max(low, self.bound)
             if found is None:
+                given_up += 1
                 low = self.instance.next_height(target + 1)
             target = self.instance.next_height((low + self.best.height) // 2)
             if target >= self.best.height:
                 target = low
 
-    def _decide(self, capacity: int, nodes: int) -> bool | None:
+    def _decide(self, capacity: int) -> bool | None:
         """Whether the capacity can be met, and the bound or the best solution moved accordingly."""
         for _ in range(RESTARTS):
-            nodes_now = min(nodes, self.max_nodes - self.nodes)
-            if nodes_now <= 0:
-                return None
             attempt = self.attempts.get(capacity, 0)
             self.attempts[capacity] = attempt + 1
+            part = SLICE_PER_BUFFER * len(self.instance.buffers) * luby(attempt + 1)
+            nodes_now = min(part, self.max_nodes - self.nodes)
+            if nodes_now <= 0:
+                return None
             order = preference(self.instance, attempt)
             answer = self._ask(order, capacity, RULES[attempt % len(RULES)], nodes_now)
             self.nodes += answer.nodes
@@ -136,6 +142,15 @@ class _Minimise:
             if answer.found is not None or nodes <= PYTHON_NODES:
                 return answer
         return native_search(decision, nodes) or search(decision, nodes)
+
+
+def luby(position: int) -> int:
+    """1, 1, 2, 1, 1, 2, 4, 1, 1, 2, 1, 1, 2, 4, 8, ...; the first position is 1."""
+    while True:
+        bits = position.bit_length()
+        if position == 2**bits - 1:
+            return 1 << (bits - 1)
+        position -= 2 ** (bits - 1) - 1
 
 
 def preference(instance: Instance, attempt: int) -> list[int]:

@@ -8,7 +8,7 @@ typedef struct {
     const int32_t *first, *end, *size, *align, *limit; /* per buffer */
     int32_t capacity, rule;
     int64_t nodes, max_nodes;
-    int32_t *floor, *top, *slack, *options, *failures; /* per section */
+    int32_t *floor, *top, *slack, *options, *raised, *failures; /* per section */
     int32_t *offset, *lowest, *carried;                /* per buffer */
     int32_t *pool;                                     /* stack of lists */
     int64_t pool_at;
@@ -115,24 +115,36 @@ static choice_t choose_section(search_t *s, const int32_t *list, int32_t count) 
         int32_t left = start > begin ? s->floor[start - 1] : INT32_MAX;
         int32_t right = stop < end ? s->floor[stop] : INT32_MAX;
         if (left < floor || right < floor) continue;
-        for (int32_t q = start; q < stop; q++) s->options[q] = 0;
         for (int32_t k = 0; k < count && s->first[list[k]] < stop; k++) {
             int32_t j = list[k];
-            if (s->first[j] < start || s->end[j] > stop) continue;
-            if (s->size[j] < smallest) smallest = s->size[j];
-            for (int32_t q = s->first[j]; s->carried[j] && q < s->end[j]; q++) s->options[q]++;
+            if (s->first[j] >= start && s->end[j] <= stop && s->size[j] < smallest)
+                smallest = s->size[j];
         }
-        int32_t raised = left < right ? left : right;
-        if (smallest != INT32_MAX && floor + smallest < raised) raised = floor + smallest;
+        int32_t rest = left < right ? left : right;
+        if (smallest != INT32_MAX && floor + smallest < rest) rest = floor + smallest;
         for (int32_t q = start; q < stop; q++) {
-            int leave = s->slack[q] >= raised;
+            s->options[q] = 0;
+            s->raised[q] = INT32_MAX;
+        }
+        for (int32_t k = 0; k < count && s->first[list[k]] < stop; k++) {
+            int32_t j = list[k], first = s->first[j], last = s->end[j], at = s->lowest[j];
+            if (last <= start) continue;
+            if (first >= start && last <= stop) {
+                at = round_up(rest, s->align[j]);
+                for (int32_t q = first; s->carried[j] && q < last; q++) s->options[q]++;
+            }
+            for (int32_t q = first > start ? first : start; q < last && q < stop; q++)
+                if (at < s->raised[q]) s->raised[q] = at;
+        }
+        for (int32_t q = start; q < stop; q++) {
+            int leave = s->slack[q] >= s->raised[q];
             int64_t options = s->options[q] + leave, key = options << 40;
             if (s->rule == 0) key += floor;
             if (s->rule == 1) key /= 1 + s->failures[q];
             if (s->rule == 2) key += s->slack[q] - floor;
             if (key < best_key) {
                 best_key = key;
-                best = (choice_t){q, start, stop, leave ? raised : -1};
+                best = (choice_t){q, start, stop, leave ? s->raised[q] : -1};
             }
         }
     }
@@ -242,7 +254,7 @@ int32_t fpc_niche_search(int32_t count, int32_t sections, int32_t capacity, int3
                          int32_t *offset, int64_t max_nodes, int64_t *nodes) {
     search_t s = {first, end, size, align, limit, capacity, rule, 0, max_nodes};
     int64_t lists = (int64_t)count * (count + 1) * 3 + 64;
-    int32_t *numbers = calloc((size_t)sections * 5 + (size_t)count * 2, sizeof *numbers);
+    int32_t *numbers = calloc((size_t)sections * 6 + (size_t)count * 2, sizeof *numbers);
     s.pool = malloc((size_t)lists * sizeof *s.pool);
     s.trail_size = 4096;
     s.trail = malloc((size_t)s.trail_size * sizeof *s.trail);
@@ -253,7 +265,8 @@ int32_t fpc_niche_search(int32_t count, int32_t sections, int32_t capacity, int3
         s.top = s.floor + sections;
         s.slack = s.top + sections;
         s.options = s.slack + sections;
-        s.failures = s.options + sections;
+        s.raised = s.options + sections;
+        s.failures = s.raised + sections;
         s.lowest = s.failures + sections;
         s.carried = s.lowest + count;
         result = solve_parts(&s, by_first, count);

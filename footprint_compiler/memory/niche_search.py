@@ -6,8 +6,9 @@ will be placed any more, and grows the solution upwards from a *niche*: a run of
 floor between higher ones. It picks one section q of a niche and branches on what lies there:
 
 - one of the buffers that fit between the walls of the niche and rest on its floor over q, or
-- nothing: the floor of q rises to the least height at which anything could lie over q, which is
-  the lower wall, or the floor plus the smallest buffer inside the niche.
+- nothing: the floor of q rises to the least height at which anything could lie over q. A buffer
+  that reaches over a wall lies on the wall; one inside the niche lies on another, so it is at least
+  the lower wall, or the floor plus the smallest buffer inside.
 
 Which section is picked only decides how soon a dead end shows (fewest branches first); it may be
 anywhere, so that a choice far away in time is not repeated for nothing. Pruning:
@@ -21,8 +22,8 @@ anywhere, so that a choice far away in time is not repeated for nothing. Pruning
 
 The ideas of canonical order, section-wise inference, dominance and decomposition are those of
 M. Moffitt, "MiniMalloc: a lightweight memory allocator for hardware-accelerated machine learning",
-ASPLOS 2023; that search goes by non-decreasing offset. Branching on the niches of a skyline is known
-from strip packing. ``niche_search.c`` is the same search for speed; tests compare the two.
+ASPLOS 2023; that search goes by non-decreasing offset. Branching on the niches of a skyline is
+known from strip packing. ``niche_search.c`` is the same search for speed; tests compare the two.
 """
 
 from __future__ import annotations
@@ -212,7 +213,7 @@ class _Search:
         return True
 
     def _choose_section(self, buffers: list[int]) -> tuple[int, range, int | None]:
-        """(section, its niche, the floor to leave it empty below, or None when that is no branch)."""
+        """(section, its niche, the floor that leaves it empty, or None when that is no branch)."""
         ask = self.ask
         best: tuple[int, range, int | None] | None = None
         best_key = 0
@@ -226,18 +227,23 @@ class _Search:
             right = self.floor[stop] if stop < end else HUGE
             if left < floor or right < floor:
                 continue
-            inside = [
+            rest = min(left, right)
+            inside = {
                 index for index in buffers if ask.first[index] >= start and ask.end[index] <= stop
-            ]
-            options = [0] * (stop - start)
-            for index in inside:
-                for section in self.spans[index] if self.carried[index] else ():
-                    options[section - start] += 1
-            raised = min(left, right)
+            }
             if inside:
-                raised = min(raised, floor + min(ask.size[index] for index in inside))
+                rest = min(rest, floor + min(ask.size[index] for index in inside))
+            options = [0] * (stop - start)
+            raised = [HUGE] * (stop - start)
+            for index in buffers:
+                at = self.lowest[index]
+                if index in inside:
+                    at = rest + -rest % ask.align[index]
+                for section in range(max(start, ask.first[index]), min(stop, ask.end[index])):
+                    options[section - start] += index in inside and self.carried[index]
+                    raised[section - start] = min(raised[section - start], at)
             for section in range(start, stop):
-                leave = self.slack[section] >= raised
+                leave = self.slack[section] >= raised[section - start]
                 key = (options[section - start] + leave) << 40
                 if ask.rule == 0:
                     key += floor
@@ -247,6 +253,7 @@ class _Search:
                     key += self.slack[section] - floor
                 if best is None or key < best_key:
                     best_key = key
-                    best = section, range(start, stop), raised if leave else None
+                    above = raised[section - start] if leave else None
+                    best = section, range(start, stop), above
         assert best is not None  # the lowest floor of a component is a niche
         return best

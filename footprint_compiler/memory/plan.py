@@ -41,10 +41,10 @@ class MemoryPlan:
         arena_bytes: size of the arena, a multiple of ``align_bytes``; 0 when nothing has bytes.
         align_bytes: alignment that the arena's first byte must have.
         peak_bytes: highest byte used.
-        lower_bound_bytes: max over steps of live bytes, alignment counted; a true lower bound
-            for this order of calls and these in-place choices.
+        lower_bound_bytes: a true lower bound for this order of calls and these in-place choices:
+            max over steps of live bytes, alignment counted, or more where a search proved more.
         naive_bytes: sum of all storages, no reuse, nothing in place.
-        live_at_peak: names live at a step that attains the lower bound, largest first.
+        live_at_peak: names live at the step with the most live bytes, largest first.
         planner: name of the planner whose solution won.
         optimal: True only when peak equals a proven lower bound.
         storages: what was planned as one block: its name -> the names in ``placements`` that

@@ -95,6 +95,11 @@ def _ordered(problem: Problem, keys: Sequence[int] | Sequence[tuple[int, int]]) 
     return sorted(range(len(problem.buffers)), key=lambda index: keys[index], reverse=True)
 
 
+def place_in_order(problem: Problem, order: Sequence[int]) -> Solution:
+    """Each buffer, in this order, at its lowest gap."""
+    return _place(problem, order, _lowest_gap)
+
+
 def _lowest_gap(room: Ints) -> int:
     return int(np.argmax(room >= 0))
 
