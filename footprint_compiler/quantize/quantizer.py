@@ -56,8 +56,9 @@ class Quantized:
         model: standard QDQ ONNX.
         bench: the prepared (perhaps equalized) float model and its statistics.
         recipe: that made it.
-        sqnr_db: over the held-back samples.
-        trials: everything that was measured, in order.
+        sqnr_db: over the samples that were held back during the search; the ranges of the result
+            come from all samples, these included.
+        trials: everything that was measured, in order, with the ranges of the others.
         integer_layers: linear nodes on integers.
         floats: (node, operator, reason) of what stays in float.
     """
@@ -104,12 +105,16 @@ def quantize(
     if options.correct:
         reporter.phase("correct biases")
         search.attempt("corrected biases", correct_bias(search.bench, search.recipe))
-    scheme = search.bench.scheme(search.recipe)
+    reporter.phase("calibrate with all samples")
+    bench, recipe = Workbench(search.bench.model, samples, refit=True), search.recipe
+    if recipe.biases:
+        recipe = correct_bias(bench, replace(recipe, biases={}))
+    final, scheme = bench.assemble(recipe), bench.scheme(recipe)
     return Quantized(
-        search.bench.assemble(search.recipe),
-        search.bench,
-        search.recipe,
-        search.level,
+        final,
+        bench,
+        recipe,
+        bench.sqnr(final),
         search.marked(),
         scheme.linear,
         scheme.floats,

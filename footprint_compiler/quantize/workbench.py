@@ -57,13 +57,16 @@ class Workbench:
     Args:
         model: as ``prepare`` gives it.
         samples: all calibration samples; ``HELD_BACK`` of them judge, from 8 on.
+        refit: calibrate with those that judge too, once every choice has been made.
     """
 
-    def __init__(self, model: ir.Model, samples: Sequence[Sample]) -> None:
+    def __init__(self, model: ir.Model, samples: Sequence[Sample], refit: bool = False) -> None:
         self.model = model
         held = min(int(len(samples) * HELD_BACK), MOST_HELD_BACK) if len(samples) >= 8 else 0
         order = np.random.default_rng(0).permutation(len(samples))
-        self.calibration = [samples[i] for i in sorted(order[held:])]
+        self.calibration = [
+            samples[i] for i in (range(len(order)) if refit else sorted(order[held:]))
+        ]
         self.held_back = [samples[i] for i in sorted(order[:held])] or list(self.calibration)
         self.proto = ir.serde.serialize_model(model)
         self.full = decide(model.graph)

@@ -41,7 +41,7 @@ def test_the_result_is_a_valid_model_close_to_the_float_one(made: Quantized) -> 
     assert made.sqnr_db > 25
     assert len(made.integer_layers) == 4
     assert [row[1] for row in made.floats] == ["Softmax"]
-    assert max(trial.sqnr_db for trial in made.trials) == pytest.approx(made.sqnr_db)
+    assert made.sqnr_db > max(trial.sqnr_db for trial in made.trials) - 1.5
     fresh = samples(SHAPE, 60)[40:]
     errors = [np.abs(run(made.model, s["x"]) - run(residual(), s["x"])).max() for s in fresh]
     assert max(errors) < 0.08
