@@ -1,6 +1,6 @@
 """Offset planners on the buffer-allocation instances of a folder.
 
-    python benchmarks/planner.py FOLDER [--solve-nodes 1000000] [--instances A,E]
+    python benchmarks/planner.py FOLDER [--solve-nodes 2000000] [--instances A,E]
 
 FOLDER holds NAME.CAPACITY.csv (``id,lower,upper,size``). Printed per instance: number of buffers;
 height divided by CAPACITY of the best greedy planner, of the hill climb from there and of the exact
@@ -27,7 +27,7 @@ from footprint_compiler.memory import (
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--solve-nodes", type=int, default=1_000_000)
+    parser.add_argument("--solve-nodes", type=int, default=2_000_000)
     parser.add_argument("--instances", default="")
     options = parser.parse_args()
     chosen = set(options.instances.split(",")) - {""}
