@@ -37,6 +37,7 @@ def simplify(
         with warnings.catch_warnings(), _quiet("onnx_ir", "onnxscript"):
             warnings.simplefilter("ignore")
             optimized = ir.serde.deserialize_model(bound)
+            named = [(value, value.name) for value in optimized.graph.inputs]
             size = MAX_FOLD_ELEMENTS
             # Shape arithmetic first: the rewriter tries every rule on every node that is left.
             optimizer.fold_constants_ir(
@@ -46,6 +47,7 @@ def simplify(
             optimizer.optimize_ir(
                 optimized, num_iterations=1, input_size_limit=size, output_size_limit=size
             )
+            _restore_inputs(optimized.graph, named)
             return ir.serde.serialize_model(optimized)
     except Exception as error:
         _LOG.debug("the model is imported without simplification: %s", error)
