@@ -94,9 +94,7 @@ def _conv(
     bias = RNG.integers(-5000, 5000, out)
     form = fixed_point(RNG.uniform(0.2, 1.9, out) * 0.3 / np.sqrt(w[0].size) / 40)
     output = _output(-9, low=-9)
-    total = conv2d(
-        wide(x) - zero, w, tuple(stride), tuple(padding), tuple(dilation), groups=groups
-    )
+    total = conv2d(wide(x) - zero, w, tuple(stride), tuple(padding), tuple(dilation), groups=groups)
     expected = _finished(total + bias, form, output, False)
     assert expected.size < 20 or len(np.unique(expected)) > 3
 
@@ -223,4 +221,3 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Fleet:
 @pytest.mark.parametrize(("machine", "name"), PAIRS)
 def test_equals_the_definition(fleet: Fleet, machine: str, name: str) -> None:
     fleet[machine].check(name)
-
