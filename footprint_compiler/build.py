@@ -136,7 +136,9 @@ def compile_graph(
     context = PassContext(target, options.explain, options.dump_ir, reporter)
     unit = machine_of(target)
     reporter.phase("choose layouts and fuse")
-    single = run_passes(graph.module, [*layout_phase(), *legalize_phase(unit)], context)
+    single = run_passes(
+        graph.module, [*layout_phase(options.integer), *legalize_phase(unit)], context
+    )
     grouped = run_passes(single, fuse_phase(), context)
     module = run_passes(grouped, merge_phase(), context)
     origins = node_names(trace_fusion(single, grouped), graph.metadata.get("layers", {}))

@@ -30,6 +30,7 @@ class BuildOptions:
         explain: name of a pass whose declined rewrites are printed.
         quantize: what to quantize the model with before it is compiled; None leaves it as it is.
         qdq: file that receives the quantized model, for ``fpc validate --model``.
+        integer: run QDQ on integer kernels; otherwise in float32, operator by operator as written.
         shrink: remove channels that no output can depend on; see ``footprint_compiler.shrink``.
         solve_nodes: limit of the exact search of the memory planner; 0 leaves it out.
     """
@@ -44,5 +45,6 @@ class BuildOptions:
     explain: str | None = None
     quantize: Request | None = None
     qdq: Path | None = None
+    integer: bool = True
     shrink: bool = True
     solve_nodes: int = SOLVE_NODES

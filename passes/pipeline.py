@@ -17,14 +17,17 @@ from footprint_compiler.passes.move_codes import MoveCodes
 from footprint_compiler.passes.name_float_islands import NameFloatIslands
 
 
-def layout_phase() -> list[Pass]:
-    """Relax to Relax: fewer operators, channels last."""
+def layout_phase(integer: bool = True) -> list[Pass]:
+    """Relax to Relax: fewer operators, channels last, and QDQ on integers unless told otherwise."""
+    lower_qdq: list[Pass] = [
+        MoveCodes(),  # after layout: transpositions and reshapes come from there
+        LowerQdq(),  # after layout: integer kernels are channels last
+    ]
     return [
         ExpandPower(),
         FoldAffine(),  # before layout: it knows channel axes by their ONNX position
         ChooseLayout(),
-        MoveCodes(),  # after layout: transpositions and reshapes come from there
-        LowerQdq(),  # after layout: integer kernels are channels last
+        *(lower_qdq if integer else []),
         FoldConstants(),  # after QDQ: weights that stay in float are dequantized here
         Upstream("eliminate-common-subexpressions", relax.transform.EliminateCommonSubexpr()),
         Upstream("eliminate-dead-code", relax.transform.DeadCodeElimination()),

@@ -99,6 +99,11 @@ def _number_or_text(content: str) -> str | int | float:
     show_default=True,
     help="Limit of the exact search for a smaller arena; 0: none.",
 )
+@click.option(
+    "--integer/--no-integer",
+    default=True,
+    help="QDQ on integer kernels, or in float as written.",
+)
 @click.option("--shrink/--no-shrink", default=True, help="Remove channels that add nothing.")
 @click.option(
     "--quantize",

@@ -17,6 +17,9 @@ from tests.e2e.zoo import ZooModel, zoo_models
 
 MODELS = {model.name: model for model in zoo_models()}
 REFUSED = {"tree_ensemble_skl"}
+EXACT = {"micro_kws_m_qdq"}
+"""Held to exact arithmetic by ``test_integer_zoo`` instead: its average pools over 2x2 codes give
+halves, and which way those went in the stored reference was decided by the rounding of float32."""
 SMALL_MACS = 5_000_000
 CORTEX_M4 = ("ad01_autoencoder", "digits_mlp_sklearn", "kws01_dscnn", "micro_speech_qdq")
 ABSENT = ["(the zoo is absent)"]
@@ -38,6 +41,10 @@ def first_sample(model: ZooModel) -> Sample:
 
 @pytest.mark.parametrize("name", BUILT)
 def test_matches_the_stored_reference(zoo, tmp_path, name):
+    if name in EXACT:
+        pytest.skip(
+            "compared with exact arithmetic in test_integer_zoo: float32 decides its halves"
+        )
     model = MODELS[name]
     artifact = build(model, "native", tmp_path)
     scales = output_scales(model.path)
