@@ -60,7 +60,7 @@ def load(zoo: Path, name: str) -> tuple[Path, np.ndarray, np.ndarray, int]:
     return zoo / "models" / model / "model.onnx", inputs, data["y"], count
 
 
-class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
+class Reader(quantization.CalibrationDataReader):  # type: ignore[misc] # its base has no types
     """Samples in the form that ONNX Runtime's quantizer asks for."""
 
     def __init__(self, samples: Samples) -> None:

@@ -61,8 +61,8 @@ def all_placements(plan: MemoryPlan) -> Table:
     """Every placement, by first step, then offset."""
     columns = ("tensor", "pool", "offset", "bytes", "steps")
     listing = text.table(*columns, right=("offset", "bytes", "steps"))
-    key = lambda item: (item[1].first_step, item[1].offset_bytes, item[0])  # noqa: E731
-    for name, p in sorted(plan.placements.items(), key=key):
+    rows = ((p.first_step, p.offset_bytes, name, p) for name, p in plan.placements.items())
+    for *_, name, p in sorted(rows, key=lambda row: row[:3]):
         steps = f"[{p.first_step}, {p.end_step})"
         text.add_row(listing, name, p.pool, f"{p.offset_bytes:,}", f"{p.size_bytes:,}", steps)
     return listing

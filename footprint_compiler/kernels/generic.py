@@ -147,8 +147,7 @@ def _elementwise(func: Any, block: Any, machine: Machine) -> Scheduled | None:
 
     def vector(block_index: Any) -> Any:
         first = block_index * index(lanes)
-        body = lambda lane: element(first + lane)  # noqa: E731 - one expression, used once
-        return loop("lane", 0, lanes, body, tirx.ForKind.VECTORIZED)
+        return loop("lane", 0, lanes, lambda lane: element(first + lane), tirx.ForKind.VECTORIZED)
 
     vectors, rest = divmod(total, lanes) if lanes > 1 else (0, total)
     parts = [loop("v", 0, vectors, vector)] if vectors else []

@@ -18,8 +18,9 @@ from tests.e2e.zoo import ZooModel, zoo_models
 MODELS = {model.name: model for model in zoo_models()}
 REFUSED = {"tree_ensemble_skl"}
 EXACT = {"micro_kws_m_qdq"}
-"""Held to exact arithmetic by ``test_integer_zoo`` instead: its average pools over 2x2 codes give
-halves, and which way those went in the stored reference was decided by the rounding of float32."""
+"""Held to exact arithmetic, and to equal classes, by ``test_integer_zoo`` instead: its average
+pools over 2x2 codes give halves, and which way those went in the stored reference was decided by
+the rounding of float32."""
 SMALL_MACS = 5_000_000
 CORTEX_M4 = ("ad01_autoencoder", "digits_mlp_sklearn", "kws01_dscnn", "micro_speech_qdq")
 ABSENT = ["(the zoo is absent)"]
