@@ -16,6 +16,7 @@ from footprint_compiler.kernels.fused import Fused, take_apart
 from footprint_compiler.kernels.generic import schedule_generic
 from footprint_compiler.kernels.machine import Machine
 from footprint_compiler.kernels.matmul import emit_matmul
+from footprint_compiler.kernels.row_form import RowForm
 from footprint_compiler.kernels.tir import FAMILY, index, prim_func, unravel
 from footprint_compiler.kernels.window import WindowEmitter
 
@@ -32,6 +33,7 @@ class Kernel:
         repack: parameter index -> how its constant must be rearranged at build time.
         in_place: parameter indices whose storage the output may take over.
         macs: multiply-accumulates.
+        rows: how to compute it row by row; None where that cannot be done.
     """
 
     func: Any
@@ -39,6 +41,7 @@ class Kernel:
     repack: Mapping[int, Repack] = field(default_factory=dict)
     in_place: tuple[int, ...] = ()
     macs: int = 0
+    rows: RowForm | None = None
 
 
 def emit_kernel(func: Any, machine: Machine, constant_params: frozenset[int]) -> Kernel:
