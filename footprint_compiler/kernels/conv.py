@@ -11,11 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from tvm import tirx
 
+from footprint_compiler.kernels.decisions import choose
 from footprint_compiler.kernels.machine import Machine
 from footprint_compiler.kernels.tile import Reduction, Tile, choose_tile
 from footprint_compiler.kernels.tir import cast, index, loop, ramp, seq
@@ -67,7 +69,7 @@ class ChannelBlock:
 
 
 class ConvEmitter:
-    """Emits the loop nest of one convolution."""
+    """Emits the loop nest of one convolution, or of its output row ``row`` where that is given."""
 
     def __init__(
         self,
@@ -76,8 +78,10 @@ class ConvEmitter:
         dtype: str,
         acc_dtype: str,
         zero_point: int = 0,
+        row: Any = None,
     ) -> None:
         self.shape = shape
+        self.row = row
         self.zero_point = zero_point
         self.dtype = dtype
         self.acc_dtype = acc_dtype
@@ -88,6 +92,7 @@ class ConvEmitter:
         self.width = min(self.width, _power_of_two(self.group_out))
         self.pixels, self.vectors = choose_tile(machine, acc_dtype, shape.out_width, self.group_out)
         self.taps = shape.kernel[0] * shape.kernel[1] * self.group_in
+        self.order = choose("order", "blocks", self._orders())
 
     @property
     def packed_elements(self) -> int:
@@ -106,6 +111,13 @@ class ConvEmitter:
                 block = np.pad(block, ((0, missing), (0, 0), (0, 0), (0, 0)))
                 blocks.append(block.transpose(2, 3, 1, 0).ravel())
         return np.ascontiguousarray(np.concatenate(blocks))
+
+    def _orders(self) -> tuple[str, ...]:
+        """Valid values of ``order``, the outermost loop; one where all would be the same nest."""
+        one_block = len(self._blocks()) == 1
+        one_row = self.shape.out_height == 1
+        rows = () if one_block or one_row else ("rows",)
+        return ("blocks", *rows, *(() if one_block else ("tiles",)))
 
     def _blocks(self) -> list[tuple[int, int]]:
         """(first channel in the group, vectors) of each block of a group."""
@@ -133,6 +145,26 @@ class ConvEmitter:
         return loop("n", 0, shape.batch, per_image)
 
     def _group(self, n: Any, g: Any, x: Any, packed: Any, store: Store, base: int) -> Any:
+        """Blocks of channels, rows and tiles of one group, nested as ``self.order`` says."""
+
+        def tile(block: ChannelBlock, h: Any, segment: Segment, first: Any) -> Any:
+            return self._tile(n, g, h, first, block, segment, x, packed, store)
+
+        def blocks(body: Callable[[ChannelBlock], Any]) -> Any:
+            return self._each_block(g, base, body)
+
+        def rows(body: Callable[[Any], Any]) -> Any:
+            return loop("h", 0, self.shape.out_height, body)
+
+        if self.order == "rows":
+            return rows(lambda h: blocks(lambda b: self._each_tile(partial(tile, b, h))))
+        if self.order == "tiles":
+            return rows(
+                lambda h: self._each_tile(lambda s, at: blocks(lambda b: tile(b, h, s, at)))
+            )
+        return blocks(lambda b: rows(lambda h: self._each_tile(partial(tile, b, h))))
+
+    def _each_block(self, g: Any, base: int, body: Callable[[ChannelBlock], Any]) -> Any:
         blocks = self._blocks()
         group_base = index(base) + g * index(self.packed_elements // self.shape.groups)
         full = [
@@ -148,7 +180,7 @@ class ConvEmitter:
                 (self.width,) * self.vectors,
                 group_base + b * index(span * self.taps),
             )
-            return self._rows(n, g, block, x, packed, store)
+            return body(block)
 
         if full:
             statements.append(loop("ob", 0, len(full), full_block))
@@ -160,38 +192,17 @@ class ConvEmitter:
                 lanes,
                 group_base + index(first * self.taps),
             )
-            statements.append(self._rows(n, g, block, x, packed, store))
+            statements.append(body(block))
         return seq(statements)
 
-    def _rows(self, n: Any, g: Any, block: ChannelBlock, x: Any, packed: Any, store: Store) -> Any:
-        shape = self.shape
+    def _each_tile(self, body: Callable[[Segment, Any], Any]) -> Any:
+        def tiles(segment: Segment) -> Any:
+            def at(t: Any) -> Any:
+                return body(segment, t * index(segment.pixels) + index(segment.begin))
 
-        def row(h: Any) -> Any:
-            return seq(
-                [
-                    self._segment(n, g, h, block, segment, x, packed, store)
-                    for segment in column_segments(shape, self.pixels)
-                ]
-            )
+            return loop("wb", 0, segment.count, at)
 
-        return loop("h", 0, shape.out_height, row)
-
-    def _segment(
-        self,
-        n: Any,
-        g: Any,
-        h: Any,
-        block: ChannelBlock,
-        segment: Segment,
-        x: Any,
-        packed: Any,
-        store: Store,
-    ) -> Any:
-        def tile(t: Any) -> Any:
-            first = t * index(segment.pixels) + index(segment.begin)
-            return self._tile(n, g, h, first, block, segment, x, packed, store)
-
-        return loop("wb", 0, segment.count, tile)
+        return seq([tiles(segment) for segment in column_segments(self.shape, self.pixels)])
 
     def _tile(
         self,

@@ -12,6 +12,7 @@ from typing import Any
 
 from tvm import tirx
 
+from footprint_compiler.kernels.decisions import choose
 from footprint_compiler.kernels.machine import Machine
 from footprint_compiler.kernels.tir import cast, index, local, loop, ramp, seq, splat
 
@@ -156,19 +157,21 @@ def choose_tile(machine: Machine, dtype: str, pixels: int, channels: int) -> tup
     """
     lanes = machine.lanes(dtype)
     total_vectors = -(-channels // lanes)
-    best, best_cost = (1, 1), float("inf")
-    for vectors in range(1, min(total_vectors, 8) + 1):
-        for tile_pixels in range(1, min(pixels, 14) + 1):
-            if tile_pixels * vectors + vectors + 1 > machine.registers:
-                continue
-            cost = 0.0
-            for p, p_count in _split(pixels, tile_pixels):
-                for v, v_count in _split(total_vectors, vectors):
-                    cycles = max(p * v / 2, (p + v) / 2, machine.fma_latency)
-                    cost += p_count * v_count * (cycles + 0.25)
-            if cost < best_cost:
-                best, best_cost = (tile_pixels, vectors), cost
-    return best
+    feasible = [
+        (tile_pixels, vectors)
+        for vectors in range(1, min(total_vectors, 8) + 1)
+        for tile_pixels in range(1, min(pixels, 14) + 1)
+        if tile_pixels * vectors + vectors + 1 <= machine.registers
+    ] or [(1, 1)]
+
+    def cost(tile: tuple[int, int]) -> float:
+        return sum(
+            p_count * v_count * (max(p * v / 2, (p + v) / 2, machine.fma_latency) + 0.25)
+            for p, p_count in _split(pixels, tile[0])
+            for v, v_count in _split(total_vectors, tile[1])
+        )
+
+    return choose("tile", min(feasible, key=cost), feasible)
 
 
 def _split(total: int, part: int) -> list[tuple[int, int]]:

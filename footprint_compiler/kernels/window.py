@@ -9,12 +9,14 @@ Taps outside the image are skipped: rows by the bounds of a loop, columns by bor
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 from tvm import tirx
 
 from footprint_compiler.kernels.conv import ConvShape, Segment, Store, column_segments, kernel_rows
+from footprint_compiler.kernels.decisions import choose
 from footprint_compiler.kernels.machine import Machine
 from footprint_compiler.kernels.tile import rolled, store_in_loop
 from footprint_compiler.kernels.tir import cast, index, local, loop, ramp, seq, splat
@@ -39,6 +41,7 @@ class WindowEmitter:
         combine: how a tap enters the accumulator.
         weighted: whether there is one weight per tap and channel.
         zero_point: subtracted from every input element.
+        row: emit this output row alone.
     """
 
     def __init__(
@@ -51,8 +54,10 @@ class WindowEmitter:
         combine: Combine,
         weighted: bool,
         zero_point: int = 0,
+        row: Any = None,
     ) -> None:
         self.shape = shape
+        self.row = row
         self.dtype = dtype
         self.acc_dtype = acc_dtype
         self.zero_point = zero_point
@@ -63,7 +68,11 @@ class WindowEmitter:
         self.width = machine.lanes(acc_dtype)
         taps_live = shape.kernel[1] if weighted else 0
         room = max(1, machine.registers - taps_live - 3)
-        self.pixels = min(shape.out_width, 8, max(1, room // 2))
+        most = min(shape.out_width, 14, room)
+        default = min(shape.out_width, 8, max(1, room // 2))
+        self.pixels = choose("pixels", default, range(1, most + 1))
+        several = shape.out_channels > self.width and shape.out_height > 1
+        self.order = choose("order", "channels", ("channels", *(("rows",) if several else ())))
 
     def pack(self, weights: np.ndarray) -> np.ndarray:
         """(C, 1, KH, KW) -> [KH, KW, C]."""
@@ -74,40 +83,39 @@ class WindowEmitter:
         shape = self.shape
         vectors, rest = divmod(shape.out_channels, self.width)
 
-        def image(n: Any) -> Any:
+        def channels(body: Callable[[Any, int], Any]) -> Any:
             statements = []
             if vectors:
                 statements.append(
-                    loop(
-                        "cb",
-                        0,
-                        vectors,
-                        lambda cb: self._rows(
-                            n, cb * index(self.width), self.width, x, weights, finish
-                        ),
-                    )
+                    loop("cb", 0, vectors, lambda cb: body(cb * index(self.width), self.width))
                 )
             if rest:
-                statements.append(
-                    self._rows(n, index(vectors * self.width), rest, x, weights, finish)
-                )
+                statements.append(body(index(vectors * self.width), rest))
             return seq(statements)
+
+        def rows(body: Callable[[Any], Any]) -> Any:
+            return loop("h", 0, shape.out_height, body)
+
+        def row(n: Any, h: Any, channel: Any, lanes: int) -> Any:
+            return self._row(n, h, channel, lanes, x, weights, finish)
+
+        def image(n: Any) -> Any:
+            if self.order == "rows":
+                return rows(lambda h: channels(partial(row, n, h)))
+            return channels(lambda channel, lanes: rows(lambda h: row(n, h, channel, lanes)))
 
         return loop("n", 0, shape.batch, image)
 
-    def _rows(self, n: Any, channel: Any, lanes: int, x: Any, weights: Any, finish: Store) -> Any:
-        segments = column_segments(self.shape, self.pixels)
-
-        def part(h: Any, segment: Segment) -> Any:
+    def _row(
+        self, n: Any, h: Any, channel: Any, lanes: int, x: Any, weights: Any, finish: Store
+    ) -> Any:
+        def part(segment: Segment) -> Any:
             def tile(t: Any) -> Any:
                 return self._tile(n, h, channel, lanes, segment, t, x, weights, finish)
 
             return loop("wb", 0, segment.count, tile)
 
-        def row(h: Any) -> Any:
-            return seq([part(h, segment) for segment in segments])
-
-        return loop("h", 0, self.shape.out_height, row)
+        return seq([part(segment) for segment in column_segments(self.shape, self.pixels)])
 
     def _tile(
         self,
