@@ -154,7 +154,7 @@ class ConvEmitter:
             return self._each_block(g, base, body)
 
         def rows(body: Callable[[Any], Any]) -> Any:
-            return loop("h", 0, self.shape.out_height, body)
+            return loop("h", 0, self.shape.out_height, body) if self.row is None else body(self.row)
 
         if self.order == "rows":
             return rows(lambda h: blocks(lambda b: self._each_tile(partial(tile, b, h))))

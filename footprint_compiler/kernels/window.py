@@ -94,7 +94,7 @@ class WindowEmitter:
             return seq(statements)
 
         def rows(body: Callable[[Any], Any]) -> Any:
-            return loop("h", 0, shape.out_height, body)
+            return loop("h", 0, shape.out_height, body) if self.row is None else body(self.row)
 
         def row(n: Any, h: Any, channel: Any, lanes: int) -> Any:
             return self._row(n, h, channel, lanes, x, weights, finish)
