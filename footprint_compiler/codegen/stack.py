@@ -1,8 +1,7 @@
 """Worst-case stack of an artifact, from its machine code and the graph of its calls.
 
 Frames are exact upper bounds (``frame.py``). Functions that are not part of the artifact are
-counted by the table below, an assumption about the C library that the artifact is linked with: no
-less than this analysis finds in musl and compiler-rt on any processor. Interrupts are not counted.
+counted by the table of ``external_stack.py``. Interrupts are not counted.
 """
 
 from __future__ import annotations
@@ -10,40 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from footprint_compiler.codegen.elf_check import LIBM_FUNCTIONS, is_memory_function
+from footprint_compiler.codegen.external_stack import external_stack_bytes, is_armv6m
 from footprint_compiler.codegen.frame import Call, Frame, analyse_frame
 from footprint_compiler.codegen.machine_code import Function, Reference, read_functions
 from footprint_compiler.errors import CodegenError
 
-# The first word list with the function's name, without a final f, gives its bytes.
-_LIBM_STACK_BYTES = (
-    ("fabs copysign fmin fmax", 64),
-    ("ceil floor trunc round roundeven rint nearbyint sqrt fmod frexp ldexp logb modf", 256),
-    ("pow erf erfc", 640),
-    # Argument reduction keeps tables of doubles on the stack.
-    ("sin cos tan lgamma tgamma", 1280),
-)
-LIBM_STACK_BYTES = 512
-"""Any other function of libm."""
-MEMORY_STACK_BYTES = 96
-MEMMOVE_STACK_BYTES = 640
-HELPER_STACK_BYTES = 192
-WIDE_HELPER_STACK_BYTES = 384
-"""Helpers for 128-bit integers."""
-
 _RETURN_ADDRESS_BYTES = {"x86-64": 8}
-
-
-def external_stack_bytes(name: str) -> int:
-    """Assumed worst case of a function that the artifact takes from elsewhere."""
-    if is_memory_function(name):
-        return MEMMOVE_STACK_BYTES if "move" in name else MEMORY_STACK_BYTES
-    if name not in LIBM_FUNCTIONS:
-        return WIDE_HELPER_STACK_BYTES if "ti" in name else HELPER_STACK_BYTES
-    for names, stack_bytes in _LIBM_STACK_BYTES:
-        if name in names.split() or name.removesuffix("f") in names.split():
-            return stack_bytes
-    return LIBM_STACK_BYTES
 
 
 def worst_case_stack(objects: Sequence[bytes], roots: Iterable[str]) -> int:
@@ -70,6 +41,7 @@ class _Key:
 
 class _Graph:
     def __init__(self, objects: Sequence[bytes]) -> None:
+        self.armv6m = is_armv6m(objects)
         self.functions: dict[_Key, Function] = {}
         self.globals: dict[str, _Key] = {}
         self.known: dict[_Key, int] = {}
@@ -117,7 +89,9 @@ class _Graph:
     def _resolve(self, caller: _Key, target: Reference) -> int:
         if target.section is None:
             key = self.globals.get(target.name)
-            return external_stack_bytes(target.name) if key is None else self._stack(key)
+            if key is None:
+                return external_stack_bytes(target.name, armv6m=self.armv6m)
+            return self._stack(key)
         if target.name in self.globals:
             return self._stack(self.globals[target.name])
         # The addend of a call on x86-64 is relative to the end of its 4-byte displacement; the
