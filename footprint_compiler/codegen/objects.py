@@ -18,6 +18,7 @@ import tvm
 import tvm_ffi
 from tvm import s_tir, tirx
 
+from footprint_compiler.codegen.row_parameter import take_row
 from footprint_compiler.kernels.math_calls import expand_math, mark_math
 from footprint_compiler.program import Scratch
 from footprint_compiler.tensor import DTYPE_BYTES
@@ -35,7 +36,8 @@ class LoweredKernel:
     """One kernel in flat TIR whose parameters are pointers.
 
     Attributes:
-        func: the ``PrimFunc``, parameters in the order inputs, outputs, scratch.
+        func: the ``PrimFunc``, parameters in the order inputs, outputs, scratch, and of a row
+            kernel the row.
         scratch: one entry per trailing pointer parameter.
     """
 
@@ -100,14 +102,15 @@ def _to_pointer_parameters(func: Any) -> LoweredKernel:
         scratch.append(Scratch(size, 16))
         return tirx.DeclBuffer(stmt.buffer, data=pointer)
 
-    body = tvm_ffi.structural_map(func.body, (tirx.AllocBuffer, lift))
+    body, row = take_row(func, func.body)
+    body = tvm_ffi.structural_map(body, (tirx.AllocBuffer, lift))
     for pointer in params:  # a view may start at any element
         align = DTYPE_BYTES[str(pointer.ty.element_type.dtype)]
         body = tirx.AttrStmt(pointer, "storage_alignment", align, body)
     attrs = dict(func.attrs.items()) if func.attrs else {}
     attrs["calling_conv"] = 0
     new = tirx.PrimFunc(
-        params + lifted,
+        params + lifted + row,
         tirx.SeqStmt([*prefix, body]),
         attrs=tvm.ir.make_node("ir.DictAttrs", **attrs),
     )

@@ -16,6 +16,7 @@ from footprint_compiler.kernels.fused import Fused, take_apart
 from footprint_compiler.kernels.generic import schedule_generic
 from footprint_compiler.kernels.machine import Machine
 from footprint_compiler.kernels.matmul import emit_matmul
+from footprint_compiler.kernels.row_emit import with_elementwise_rows, with_rows
 from footprint_compiler.kernels.row_form import RowForm
 from footprint_compiler.kernels.tir import FAMILY, index, prim_func, unravel
 from footprint_compiler.kernels.window import WindowEmitter
@@ -60,7 +61,8 @@ def emit_kernel(func: Any, machine: Machine, constant_params: frozenset[int]) ->
             return kernel
     scheduled = schedule_generic(func, machine)
     family = str(func.attrs[FAMILY]) if FAMILY in func.attrs else "generic"
-    return Kernel(scheduled.func, family, in_place=scheduled.in_place)
+    kernel = Kernel(scheduled.func, family, in_place=scheduled.in_place)
+    return with_elementwise_rows(kernel, scheduled.rows)
 
 
 def _position(fused: Fused, buffer: Any) -> int:
@@ -144,13 +146,23 @@ def _conv2d(fused: Fused, machine: Machine, constant_params: frozenset[int]) -> 
         return fused.store([image, row, column, channel], value)
 
     body = emitter.emit(x, packed, store)
-    return Kernel(
+    kernel = Kernel(
         prim_func(_replace(fused, position, packed), body, _attrs(fused)),
         "conv2d",
         {position: emitter.pack},
         _in_place(fused),
         shape.macs,
     )
+
+    def one_row(h: Any) -> ConvEmitter:
+        return ConvEmitter(shape, machine, dtype, fused.accumulator, _zero_point(fused), h)
+
+    def row(h: Any) -> Any:
+        return one_row(h).emit(
+            x, packed, lambda n, h, column, c, value: fused.store([n, h, column, c], value)
+        )
+
+    return with_rows(kernel, fused, shape, row, {position: one_row(index(0)).pack})
 
 
 def _divide(value: Any, size: int, extent: int) -> tuple[Any, Any]:
@@ -169,28 +181,34 @@ def _only_operand(fused: Fused, buffer: Any) -> bool:
 
 def _depthwise(fused: Fused, shape: ConvShape, machine: Machine, position: int) -> Kernel:
     x, w = fused.operands
-    dtype = str(x.dtype)
-    emitter = WindowEmitter(
-        shape,
-        machine,
-        dtype,
-        fused.accumulator,
-        tirx.const(0, fused.accumulator),
-        lambda acc, value, weight: acc + value * weight,
-        weighted=True,
-        zero_point=_zero_point(fused),
-    )
     packed = _flat("packed", prod(int(e) for e in w.shape), str(w.dtype))
-    body = emitter.emit(
-        x, packed, lambda n, h, column, c, value: fused.store([n, h, column, c], value)
-    )
-    return Kernel(
-        prim_func(_replace(fused, position, packed), body, _attrs(fused)),
+
+    def emitter(row: Any = None) -> WindowEmitter:
+        return WindowEmitter(
+            shape,
+            machine,
+            str(x.dtype),
+            fused.accumulator,
+            tirx.const(0, fused.accumulator),
+            lambda acc, value, weight: acc + value * weight,
+            weighted=True,
+            zero_point=_zero_point(fused),
+            row=row,
+        )
+
+    def body(row: Any = None) -> Any:
+        return emitter(row).emit(
+            x, packed, lambda n, h, column, c, value: fused.store([n, h, column, c], value)
+        )
+
+    kernel = Kernel(
+        prim_func(_replace(fused, position, packed), body(), _attrs(fused)),
         "depthwise",
-        {position: emitter.pack},
+        {position: emitter().pack},
         _in_place(fused),
         shape.macs,
     )
+    return with_rows(kernel, fused, shape, body)
 
 
 def _pool(fused: Fused, machine: Machine, constant_params: frozenset[int]) -> Kernel | None:
@@ -198,22 +216,27 @@ def _pool(fused: Fused, machine: Machine, constant_params: frozenset[int]) -> Ke
     shape = _window_shape(fused, tuple(fused.attrs["kernel"]), int(x.shape[3]))
     dtype = str(x.dtype)
     largest = fused.kind == "max_pool2d"
-    emitter = WindowEmitter(
-        shape,
-        machine,
-        dtype,
-        fused.accumulator,
-        tirx.min_value(dtype) if largest else tirx.const(0, fused.accumulator),
-        (lambda acc, value, _: tirx.max(acc, value))
-        if largest
-        else (lambda acc, value, _: acc + value),
-        weighted=False,
-        zero_point=_zero_point(fused),
-    )
-    body = emitter.emit(
-        x, None, lambda n, h, column, c, value: fused.store([n, h, column, c], value)
-    )
-    return Kernel(prim_func(fused.params, body, _attrs(fused)), "pool", {}, _in_place(fused))
+
+    def body(row: Any = None) -> Any:
+        emitter = WindowEmitter(
+            shape,
+            machine,
+            dtype,
+            fused.accumulator,
+            tirx.min_value(dtype) if largest else tirx.const(0, fused.accumulator),
+            (lambda acc, value, _: tirx.max(acc, value))
+            if largest
+            else (lambda acc, value, _: acc + value),
+            weighted=False,
+            zero_point=_zero_point(fused),
+            row=row,
+        )
+        return emitter.emit(
+            x, None, lambda n, h, column, c, value: fused.store([n, h, column, c], value)
+        )
+
+    kernel = Kernel(prim_func(fused.params, body(), _attrs(fused)), "pool", {}, _in_place(fused))
+    return with_rows(kernel, fused, shape, body)
 
 
 def _matmul(fused: Fused, machine: Machine, constant_params: frozenset[int]) -> Kernel | None:
@@ -265,7 +288,9 @@ def _conv2d_transpose(
     if position not in constant_params or not _only_operand(fused, w):
         return None
     shape = _conv_shape(fused)
-    emitter = ConvTransposeEmitter(shape, machine, str(x.dtype), fused.accumulator)
+    emitter = ConvTransposeEmitter(
+        shape, machine, str(x.dtype), fused.accumulator, _zero_point(fused)
+    )
     packed = _flat("packed", emitter.packed_elements, str(w.dtype))
     body = emitter.emit(
         x, packed, lambda n, h, column, c, value: fused.store([n, h, column, c], value)

@@ -18,6 +18,7 @@ import tvm_ffi
 from tvm import s_tir, tirx
 from tvm.s_tir.schedule import ScheduleError
 
+from footprint_compiler.kernels.generic_rows import ElementwiseRows, elementwise_rows
 from footprint_compiler.kernels.machine import Machine
 from footprint_compiler.kernels.tir import index, loop, prim_func, seq, substitute, unravel
 
@@ -27,10 +28,11 @@ CHEAP_CALLS = ("tirx.if_then_else", "tirx.fabs", "tirx.shift_left", "tirx.shift_
 
 @dataclass(frozen=True)
 class Scheduled:
-    """A scheduled function and the parameters whose storage its output may take over."""
+    """A scheduled function, the parameters whose storage its output may take over, its rows."""
 
     func: Any
     in_place: tuple[int, ...] = ()
+    rows: ElementwiseRows | None = None
 
 
 def schedule_generic(func: Any, machine: Machine) -> Scheduled:
@@ -135,8 +137,10 @@ def _elementwise(func: Any, block: Any, machine: Machine) -> Scheduled | None:
         and any(load.source.same_as(param) for load in exact)
         and all(load in exact for load in loads if load.source.same_as(param))
     )
+    attrs = {"tirx.noalias": not in_place}
+    rows = elementwise_rows(params, store, variables, machine, attrs)
     if not flat:
-        return Scheduled(func.with_attr("tirx.noalias", not in_place), in_place)
+        return Scheduled(func.with_attr("tirx.noalias", not in_place), in_place, rows)
     lanes = machine.lanes(str(store.buffer.dtype))
     total = prod(shape)
 
@@ -153,7 +157,7 @@ def _elementwise(func: Any, block: Any, machine: Machine) -> Scheduled | None:
     parts = [loop("v", 0, vectors, vector)] if vectors else []
     if rest:
         parts.append(loop("i", total - rest, total, element))
-    return Scheduled(prim_func(params, seq(parts), {"tirx.noalias": not in_place}), in_place)
+    return Scheduled(prim_func(params, seq(parts), attrs), in_place, rows)
 
 
 def _identity(indices: Any, variables: list[Any], shape: list[int]) -> bool:

@@ -31,10 +31,10 @@ class RowForm:
         windows: parameter index -> rows that it is read by, for each input of shape (1, H, W, C)
             that may be a ring. All other parameters are read as a whole.
         emit: (parameter index -> rows R of its ring, whole tensors left out) -> the row kernel.
-            ``Kernel.func`` has the same buffer parameters, those in rings with R rows in the place
-            of H, and one more parameter at the end, ``row``, a scalar int32. ``Kernel.repack`` may
-            differ from that of the plain kernel. ``Kernel.in_place`` lists the inputs whose row h
-            may lie exactly where the output's row h is written.
+            ``Kernel.func`` is made by ``rings.row_kernel``: it has the same buffer parameters,
+            those in rings with R rows in the place of H, and lowering adds the parameter ``row``.
+            ``Kernel.repack`` may differ from that of the plain kernel. ``Kernel.in_place`` lists
+            the inputs whose row h may lie exactly where the output's row h is written.
     """
 
     height: int
