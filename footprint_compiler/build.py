@@ -18,14 +18,16 @@ from footprint_compiler.codegen.emit import check_output, emit_artifact
 from footprint_compiler.codegen.objects import compile_objects, lower_kernel
 from footprint_compiler.frontend import import_model
 from footprint_compiler.graph import Graph
+from footprint_compiler.keep_tensors import Kept, copy_kernels, describe, find_kept, with_copies
 from footprint_compiler.kernels.machine import machine_of
 from footprint_compiler.lower import extract_program
 from footprint_compiler.memory import find_order, plan_memory, with_order
 from footprint_compiler.options import BuildOptions
 from footprint_compiler.passes.base import PassContext, run_passes
 from footprint_compiler.passes.pipeline import fuse_phase, layout_phase, legalize_phase, merge_phase
-from footprint_compiler.passes.trace_fusion import trace_fusion
-from footprint_compiler.program import Program
+from footprint_compiler.passes.trace_fusion import trace_fusion, trace_results
+from footprint_compiler.passes.trace_values import ValueTrace
+from footprint_compiler.program import KernelCall, Program
 from footprint_compiler.progress import Reporter
 from footprint_compiler.quantize.session import run as quantize_file
 from footprint_compiler.quantize.write import write_model
@@ -35,11 +37,18 @@ from footprint_compiler.targets import Target, load_target
 
 @dataclass(frozen=True)
 class Compiled:
-    """A program and the object files that hold its kernels."""
+    """A program and the object files that hold its kernels.
+
+    Attributes:
+        layers: manifest entries, one for each call.
+        kept, copies: of ``keep_tensors``; empty unless tensors are kept.
+    """
 
     program: Program
     kernel_objects: tuple[bytes, ...]
     layers: tuple[Mapping[str, Any], ...]
+    kept: tuple[Kept, ...] = ()
+    copies: tuple[KernelCall, ...] = ()
 
 
 def build(
@@ -115,9 +124,13 @@ def build_graph(
         pool=target.arena_pool.name,
         solve_nodes=options.solve_nodes,
     )
+    program, layers = compiled.program, compiled.layers
+    if options.keep_tensors:
+        program, plan = with_copies(program, plan, compiled.kept, compiled.copies)
+        layers = describe(compiled.program, compiled.kept, program, layers)
     reporter.phase("emit the library")
     return emit_artifact(
-        compiled.program,
+        program,
         plan,
         compiled.kernel_objects,
         target,
@@ -125,7 +138,7 @@ def build_graph(
         model_sha256=graph.sha256,
         model_file=graph.source,
         out=out,
-        layers=compiled.layers,
+        layers=layers,
     )
 
 
@@ -133,7 +146,8 @@ def compile_graph(
     graph: Graph, target: Target, options: BuildOptions, reporter: Reporter
 ) -> Compiled:
     """Relax graph -> program and kernels for one target."""
-    context = PassContext(target, options.explain, options.dump_ir, reporter)
+    trace = ValueTrace(graph.metadata.get("values", {})) if options.keep_tensors else None
+    context = PassContext(target, options.explain, options.dump_ir, reporter, trace)
     unit = machine_of(target)
     reporter.phase("choose layouts and fuse")
     single = run_passes(
@@ -144,7 +158,8 @@ def compile_graph(
     origins = node_names(trace_fusion(single, grouped), graph.metadata.get("layers", {}))
     reporter.phase("generate kernels")
     name = options.name or "model"
-    program, kernels = extract_program(module, graph, name, unit, origins)
+    labels: dict[Any, str] = {}
+    program, kernels = extract_program(module, graph, name, unit, origins, labels)
     llvm = tvm.target.Target(dict(target.tvm))
     lowered = {}
     for done, (symbol, kernel) in enumerate(kernels.items()):
@@ -158,7 +173,15 @@ def compile_graph(
     order = find_order(program, _tensor_alignment(target), solve_nodes=options.solve_nodes)
     program = with_order(program, order)
     layers = tuple({"family": kernels[call.kernel].family} for call in program.calls)
-    return Compiled(program, tuple(compile_objects(lowered, llvm)), layers)
+    objects = tuple(compile_objects(lowered, llvm))
+    if trace is None:
+        return Compiled(program, objects, layers)
+    trace.follow(trace_results(single, grouped))
+    kept = find_kept(program, graph, trace.places, labels)
+    functions, copies = copy_kernels(program, kept, unit)
+    more = {symbol: lower_kernel(func, symbol, llvm) for symbol, func in functions.items()}
+    objects += tuple(compile_objects(more, llvm))
+    return Compiled(program, objects, layers, kept, copies)
 
 
 def compile_in_process(

@@ -40,6 +40,7 @@ def extract_program(
     name: str,
     machine: Machine,
     origins: Sequence[tuple[str, ...]] = (),
+    labels: dict[Any, str] | None = None,
 ) -> tuple[Program, dict[str, Kernel]]:
     """Read the bindings of ``main`` in order.
 
@@ -49,11 +50,17 @@ def extract_program(
         name: C identifier that prefixes every kernel symbol.
         machine: vector unit of the target.
         origins: names of the ONNX nodes behind each TIR call of ``main``, in order.
+        labels: receives the program's tensor for every variable of ``main`` that is one.
 
     Returns:
         The program, and its kernels by C symbol.
     """
-    return _Extraction(module, graph, name, machine, origins).run()
+    extraction = _Extraction(module, graph, name, machine, origins)
+    program, kernels = extraction.run()
+    if labels is not None:
+        found = extraction.state.values.items()
+        labels |= {var: label for var, label in found if label in program.tensors}
+    return program, kernels
 
 
 class _Extraction:
@@ -230,9 +237,10 @@ class _Extraction:
         )
         labels = [self._value(argument) for argument in arguments]
         constant = frozenset(i for i, label in enumerate(labels) if label in state.constants)
-        key = (var.name_hint, constant)
+        machine = self.machine.for_constants(state.constants[labels[i]] for i in constant)
+        key = (var.name_hint, constant, machine)
         if key not in state.symbols:
-            self._add_kernel(key, emit_kernel(self.module[var], self.machine, constant))
+            self._add_kernel(key, emit_kernel(self.module[var], machine, constant))
         kernel = state.kernels[state.symbols[key]]
         for position, repack in kernel.repack.items():
             labels[position] = self._constant(state.constants[labels[position]], repack)
@@ -282,6 +290,8 @@ class _Extraction:
         def new(label: str) -> str:
             return names.get(label, label)
 
+        for var, label in state.values.items():
+            state.values[var] = new(label)
         by_name = {spec.name: spec for spec in self.graph.outputs}
         state.tensors = {
             new(label): by_name[names[label]] if label in names else spec

@@ -32,6 +32,8 @@ class BuildOptions:
         qdq: file that receives the quantized model, for ``fpc validate --model``.
         integer: run QDQ on integer kernels; otherwise in float32, operator by operator as written.
         shrink: remove channels that no output can depend on; see ``footprint_compiler.shrink``.
+        keep_tensors: keep every tensor of the model that a kernel writes, as one more output; for
+            finding faults.
         solve_nodes: limit of the exact search of the memory planner; 0 leaves it out.
     """
 
@@ -47,4 +49,5 @@ class BuildOptions:
     qdq: Path | None = None
     integer: bool = True
     shrink: bool = True
+    keep_tensors: bool = False
     solve_nodes: int = SOLVE_NODES

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,6 +14,8 @@ import tvm_ffi
 from tvm import relax
 
 from footprint_compiler.errors import CodegenError, FpcError
+from footprint_compiler.passes.rebuild import watch_values
+from footprint_compiler.passes.trace_values import ValueTrace
 from footprint_compiler.progress import PassRecord, Reporter
 
 
@@ -25,12 +28,14 @@ class PassContext:
         explain: name of the pass whose declined rewrites are collected, or None.
         dump_ir: folder that receives the IR after every pass that changed it, or None.
         reporter: receives pass times, and the lines that ``explain`` asked for.
+        trace: follows the tensors of the model through every rewrite, or None.
     """
 
     target: Any
     explain: str | None = None
     dump_ir: Path | None = None
     reporter: Reporter = field(default_factory=Reporter)
+    trace: ValueTrace | None = None
 
     def decline(self, name: str, reason: str) -> None:
         """Say why a rule of pass ``name`` left something as it was."""
@@ -70,7 +75,8 @@ def run_passes(module: Any, passes: Sequence[Pass], ctx: PassContext) -> Any:
     for number, item in enumerate(passes):
         start = time.perf_counter()
         try:
-            after_module = item.run(module, ctx)
+            with watch_values(ctx.trace.follow) if ctx.trace else nullcontext():
+                after_module = item.run(module, ctx)
         except FpcError:
             raise
         except Exception as error:

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 import tvm
 from tvm import relax
+
+_Watcher = Callable[[Mapping[Any, Any]], None]
+_WATCHER: ContextVar[_Watcher | None] = ContextVar("watcher", default=None)
+
+
+@contextmanager
+def watch_values(watcher: _Watcher) -> Iterator[None]:
+    """Within the block, every rewrite tells ``watcher`` what stands for each old variable."""
+    token = _WATCHER.set(watcher)
+    try:
+        yield
+    finally:
+        _WATCHER.reset(token)
 
 
 class Rebuilder:
@@ -65,6 +80,9 @@ class Rebuilder:
                 output = builder.emit_output(result(main.body.body))
             builder.emit_func_output(output)
         rebuilt = builder.finalize()
+        watcher = _WATCHER.get()
+        if watcher is not None:
+            watcher(self.values)
         if main.attrs:
             rebuilt.update_func(
                 rebuilt.get_global_var("main"),

@@ -28,6 +28,16 @@ def trace_fusion(before: Any, after: Any) -> list[tuple[str, ...]]:
     return _Trace(before, after).run()
 
 
+def trace_results(before: Any, after: Any) -> dict[Any, Any]:
+    """Variable of ``before`` -> the variable of ``after`` that holds the same value.
+
+    Only values that ``after`` still has: what is computed inside a fused call is not among them.
+    """
+    trace = _Trace(before, after)
+    trace.run()
+    return {old: new for new, old in trace.old.items() if isinstance(old, tvm.ir.Var)}
+
+
 class _Trace:
     def __init__(self, before: Any, after: Any) -> None:
         self.after = after

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import onnx
@@ -31,6 +32,7 @@ class Driver:
         refused: rows (node name, operator, reason, what to do).
         macs: multiply-accumulates by node name, for nodes that have any.
         inside: how many operators' definitions are being converted, one within another.
+        values: variable by tensor name, of what the graph computes at run time; after the walk.
     """
 
     def __init__(self, context: Context, opsets: Mapping[str, int]) -> None:
@@ -39,6 +41,7 @@ class Driver:
         self.refused: list[Row] = []
         self.macs: dict[str, int] = {}
         self.inside = 0
+        self.values: dict[str, Any] = {}
 
     def run(self, graph: onnx.GraphProto, scope: dict[str, Value | None]) -> None:
         """Convert ``graph``; ``scope`` maps tensor names to values, None after a refused node."""

@@ -22,6 +22,7 @@ from footprint_compiler.frontend.quantized_io import annotate_inputs, annotate_o
 from footprint_compiler.frontend.simplify import simplify
 from footprint_compiler.frontend.value import Value, constant
 from footprint_compiler.graph import Graph
+from footprint_compiler.passes.rebuild import shape_of
 from footprint_compiler.shrink import remove_dead_channels
 from footprint_compiler.tensor import DTYPE_BYTES, TensorSpec
 
@@ -56,10 +57,14 @@ def import_model(
     module, outputs, driver = _convert(simple, inputs, fixed)
     inputs = annotate_inputs(simple.graph, inputs)
     outputs = annotate_outputs(simple.graph, outputs)
+    values = [TensorSpec(n, shape_of(v), str(v.ty.dtype)) for n, v in driver.values.items()]
     metadata |= {
         "macs": dict(driver.macs),
         "macs_total": sum(driver.macs.values()),
         "layers": dict(driver.context.layers),
+        "values": dict(driver.values),
+        "specs": {spec.name: spec for spec in annotate_outputs(simple.graph, values)},
+        "model": simple,
     }
     return Graph(module, inputs, outputs, source, sha256, metadata)
 
@@ -100,6 +105,9 @@ def _body(
     driver.run(graph, scope)
     if driver.refused:
         raise _unsupported(driver)
+    driver.values = {
+        name: value.expr for name, value in scope.items() if value and value.array is None
+    }
     results = []
     for output in graph.output:
         value = scope.get(output.name)
