@@ -11,6 +11,7 @@ from footprint_compiler.cli.bench import bench
 from footprint_compiler.cli.build import build
 from footprint_compiler.cli.command import FpcGroup
 from footprint_compiler.cli.doctor import doctor
+from footprint_compiler.cli.package import package
 from footprint_compiler.cli.plan import plan
 from footprint_compiler.cli.quantize import quantize
 from footprint_compiler.cli.run import run
@@ -37,6 +38,7 @@ COMMANDS = (
     plan,
     validate,
     bench,
+    package,
     targets,
     supported_ops,
     doctor,

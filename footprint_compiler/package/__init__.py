@@ -1,0 +1,1 @@
+"""Finished builds in the form that other build systems take: CMake, Zephyr, Arduino and so on."""
