@@ -89,7 +89,8 @@ def _description(contents: Contents) -> bytes:
         )
     Xml.indent(package)
     head = b'<?xml version="1.0" encoding="UTF-8"?>\n'
-    return head + Xml.tostring(package, encoding="utf-8") + b"\n"
+    body: bytes = Xml.tostring(package, encoding="utf-8")
+    return head + body + b"\n"
 
 
 def _text(parent: Xml.Element, tag: str, text: str, **attributes: str) -> None:
