@@ -7,6 +7,7 @@ import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from footprint_compiler.codegen.manifest import (
     describe,
     to_json,
 )
+from footprint_compiler.codegen.pool_use import use_of_pools
 from footprint_compiler.codegen.read import open_artifact
 from footprint_compiler.codegen.stack import worst_case_stack
 from footprint_compiler.codegen.staging import (
@@ -85,13 +87,7 @@ def emit_artifact(
         code = [entry, *kernel_objects]
         check_machine(entry, kernel_objects)
         externals = check_undefined(code, own=[f"{program.name}_weights"])
-        footprint = Footprint(
-            code_bytes=measure_code(code, interface.public_symbols),
-            weights_bytes=len(weights.data),
-            arena_bytes=interface.arena_bytes,
-            stack_bytes=worst_case_stack(code, interface.public_symbols),
-            context_bytes=measure_context(entry),
-        )
+        footprint = _measure(interface, target, entry, code)
         members = _members(entry, kernel_objects, weights_object)
         files, roles = _files(interface, footprint, members)
         if target.toolchain.output == "shared":
@@ -143,6 +139,22 @@ def _compile(
     source = interface.render_weights("weights.bin", arm=arm)
     (folder / "weights.S").write_text(source, encoding="utf-8")
     return entry, toolchain.compile("weights.S")
+
+
+def _measure(
+    interface: Interface, target: Target, entry: bytes, code: Sequence[bytes]
+) -> Footprint:
+    size = measure_code(code, interface.public_symbols)
+    footprint = Footprint(
+        code_bytes=size.code_bytes,
+        constants_bytes=size.constants_bytes,
+        weights_bytes=len(interface.weights.data),
+        arena_bytes=interface.arena_bytes,
+        stack_bytes=worst_case_stack(code, interface.public_symbols),
+        context_bytes=measure_context(entry),
+    )
+    arenas = {target.arena_pool.name: interface.arena_bytes}
+    return replace(footprint, pools=use_of_pools(target, vars(footprint), arenas))
 
 
 def _members(

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from elftools.elf.elffile import ELFFile
 
-from footprint_compiler.codegen.sections import linked_sections
+from footprint_compiler.codegen.pool_use import PoolUse
+from footprint_compiler.codegen.sections import Section, linked_sections
 from footprint_compiler.errors import CodegenError
+
+_UNWIND_INDEX = ".ARM.exidx"
+_CANNOT_UNWIND = (1).to_bytes(4, "little")
 
 
 @dataclass(frozen=True)
@@ -18,11 +23,13 @@ class Footprint:
     """Bytes of one artifact.
 
     Attributes:
-        code_bytes: instructions and the constants among them; the weights are not in it.
+        code_bytes: instructions, with the literals among them.
         weights_bytes: the block of weights, wherever it lies.
         arena_bytes, stack_bytes, context_bytes: RAM while the model runs; inputs and outputs
             of the model are in the arena.
         static_bytes: writable globals of the library: none.
+        constants_bytes: read-only data of the code: tables, messages, unwind tables.
+        pools: the same bytes by memory of the target.
     """
 
     code_bytes: int
@@ -31,11 +38,13 @@ class Footprint:
     stack_bytes: int
     context_bytes: int
     static_bytes: int = 0
+    constants_bytes: int = 0
+    pools: tuple[PoolUse, ...] = ()
 
     @property
     def flash_bytes(self) -> int:
-        """Code and weights."""
-        return self.code_bytes + self.weights_bytes
+        """Code, constants and weights."""
+        return self.code_bytes + self.constants_bytes + self.weights_bytes
 
     @property
     def ram_bytes(self) -> int:
@@ -54,14 +63,26 @@ class Footprint:
             },
             "flash": {
                 "code_bytes": self.code_bytes,
+                "constants_bytes": self.constants_bytes,
                 "weights_bytes": self.weights_bytes,
                 "total_bytes": self.flash_bytes,
             },
+            "pools": [pool.as_json() for pool in self.pools],
         }
 
 
-def measure_code(objects: Sequence[bytes], roots: Iterable[str]) -> int:
-    """Bytes of everything that the functions ``roots`` of ``objects`` need in memory.
+class CodeSize(NamedTuple):
+    """Bytes of the linked code, and of the read-only data that comes with it."""
+
+    code_bytes: int
+    constants_bytes: int
+
+
+def measure_code(objects: Sequence[bytes], roots: Iterable[str]) -> CodeSize:
+    """What the functions ``roots`` of ``objects`` need in memory, as a linker lays it out.
+
+    Sections keep the order of the objects, each at its alignment; equal entries of sections that
+    may be merged count once, and so do equal neighbours in the unwind index of Arm.
 
     Raises:
         CodegenError: an object has writable data, which an artifact must not have.
@@ -72,7 +93,43 @@ def measure_code(objects: Sequence[bytes], roots: Iterable[str]) -> int:
             raise CodegenError(
                 f"{section.size_bytes} bytes of global data in section {section.name}"
             )
-    return sum(section.size_bytes for section in sections)
+    index = [section for section in sections if section.name.startswith(_UNWIND_INDEX)]
+    entries: dict[tuple[int, int], set[bytes]] = {}
+    plain = []
+    for section in sections:
+        if section.entry_bytes:
+            kept = entries.setdefault((section.entry_bytes, section.align_bytes), set())
+            size = section.entry_bytes
+            kept |= {section.data[i : i + size] for i in range(0, section.size_bytes, size)}
+        elif not section.is_executable and section not in index:
+            plain.append(section)
+    constants = _laid_out(plain) + sum(size * len(kept) for (size, _), kept in entries.items())
+    code = _laid_out([section for section in sections if section.is_executable])
+    return CodeSize(code, constants + _unwind_index_bytes(index))
+
+
+def _laid_out(sections: Sequence[Section]) -> int:
+    end = 0
+    for section in sections:
+        end += -end % section.align_bytes + section.size_bytes
+    return end
+
+
+def _unwind_index_bytes(sections: Sequence[Section]) -> int:
+    """Entries of two words; of neighbours with an equal second word one is kept, and an end mark.
+
+    Source: Exception handling ABI for the Arm architecture; the second word is the same for all
+    functions that cannot be unwound.
+    """
+    words = [
+        section.data[i + 4 : i + 8] for section in sections for i in range(0, section.size_bytes, 8)
+    ]
+    if not words:
+        return 0
+    runs = 1 + sum(
+        one != other or one != _CANNOT_UNWIND for one, other in itertools.pairwise(words)
+    )
+    return 8 * (runs + 1)
 
 
 def measure_context(entry_object: bytes) -> int:

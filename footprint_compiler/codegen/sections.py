@@ -16,11 +16,18 @@ _UNWIND = (".eh_frame", ".ARM.exidx", ".ARM.extab")
 
 
 class Section(NamedTuple):
-    """A section that is loaded into memory."""
+    """A section that is loaded into memory.
+
+    ``entry_bytes`` is the size of one entry where the linker stores equal entries once, else 0.
+    """
 
     name: str
     size_bytes: int
     is_writable: bool
+    is_executable: bool
+    align_bytes: int
+    entry_bytes: int
+    data: bytes
 
 
 def linked_sections(objects: Sequence[bytes], roots: Iterable[str]) -> list[Section]:
@@ -47,11 +54,25 @@ def linked_sections(objects: Sequence[bytes], roots: Iterable[str]) -> list[Sect
             kept.add(place)
             work += edges.get(place, ())
     return [
-        Section(section.name, section["sh_size"], bool(section["sh_flags"] & SH_FLAGS.SHF_WRITE))
+        _section(section)
         for index, elf in enumerate(elves)
         for number, section in enumerate(elf.iter_sections())
         if _is_loaded(section) and _is_kept(kept, index, number, section)
     ]
+
+
+def _section(section: Any) -> Section:
+    flags = int(section["sh_flags"])
+    merged = flags & SH_FLAGS.SHF_MERGE and not flags & SH_FLAGS.SHF_STRINGS
+    return Section(
+        name=section.name,
+        size_bytes=int(section["sh_size"]),
+        is_writable=bool(flags & SH_FLAGS.SHF_WRITE),
+        is_executable=bool(flags & SH_FLAGS.SHF_EXECINSTR),
+        align_bytes=max(int(section["sh_addralign"]), 1),
+        entry_bytes=int(section["sh_entsize"]) if merged else 0,
+        data=b"" if section["sh_type"] == "SHT_NOBITS" else bytes(section.data()),
+    )
 
 
 def _references(

@@ -28,6 +28,31 @@ one_instruction:
     ret
     .size one_instruction, . - one_instruction
 
+#elif defined(__x86_64__)
+
+    .text
+    .globl call_on_stack
+    .type call_on_stack, @function
+    .p2align 4
+call_on_stack:
+    pushq %rbp
+    movq %rsp, %rbp
+    movq %rdi, %rax
+    movq %rsi, %rdi
+    movq %rdx, %rsp
+    callq *%rax
+    movq %rbp, %rsp
+    popq %rbp
+    ret
+    .size call_on_stack, . - call_on_stack
+
+    .globl one_instruction
+    .type one_instruction, @function
+    .p2align 4
+one_instruction:
+    ret
+    .size one_instruction, . - one_instruction
+
 #else
 
     .syntax unified

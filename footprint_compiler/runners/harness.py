@@ -25,6 +25,7 @@ _HEADERS = ("port.h", "libm.zig")
 LINUX_HARNESS = {
     "aarch64": ("aarch64-freestanding-none", "generic"),
     "arm": ("arm-freestanding-eabihf", "generic+v7a+neon+vfp3"),
+    "x86_64": ("x86_64-freestanding-none", "x86_64"),
 }
 
 #: Beyond twice the stack figure of the manifest, so that a wrong figure is seen, not suffered.
@@ -105,10 +106,11 @@ def _parts(artifact: Artifact, library: Library, stack_bytes: int) -> Parts:
     footprint = artifact.manifest["footprint"]
     weights_bytes = int(footprint["flash"]["weights_bytes"])
     code_bytes = int(footprint["flash"]["code_bytes"])
+    constants_bytes = int(footprint["flash"].get("constants_bytes", code_bytes))
     extern = library.weights is not None
     return Parts(
         code_bytes=code_bytes,
-        constant_bytes=code_bytes + (0 if extern else weights_bytes),
+        constant_bytes=constants_bytes + (0 if extern else weights_bytes),
         arena_bytes=int(footprint["ram"]["arena_bytes"]) + 1024,
         stack_bytes=stack_bytes,
         weights_bytes=library.weights.stat().st_size if library.weights else 0,

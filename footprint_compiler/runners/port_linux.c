@@ -1,5 +1,5 @@
-/* The harness as a Linux program without a C library, run under qemu-user: five system calls.
- * Source: the Linux system call tables and calling conventions of arm64 and Arm EABI. */
+/* The harness as a Linux program without a C library, run here or under qemu-user: six system calls.
+ * Source: the Linux system call tables and calling conventions of arm64, Arm EABI and x86-64. */
 #include "port.h"
 
 #include <stdint.h>
@@ -11,6 +11,8 @@ enum { OPENAT = 56, CLOSE = 57, LSEEK = 62, READ = 63, WRITE = 64, EXIT_GROUP = 
 #define SECOND "x1"
 #define THIRD "x2"
 #define FOURTH "x3"
+#elif defined(__x86_64__)
+enum { OPENAT = 257, CLOSE = 3, LSEEK = 8, READ = 0, WRITE = 1, EXIT_GROUP = 231 };
 #else
 enum { OPENAT = 322, CLOSE = 6, LSEEK = 19, READ = 3, WRITE = 4, EXIT_GROUP = 248 };
 #define NUMBER "r7"
@@ -23,6 +25,17 @@ enum { CURRENT_FOLDER = -100, READ_ONLY = 0, WRITE_CREATE_TRUNCATE = 01 | 0100 |
 
 int main(void);
 
+#if defined(__x86_64__)
+static long call(long number, long a, long b, long c, long d)
+{
+    register long r10 __asm__("r10") = d;
+    __asm__ volatile("syscall"
+                     : "+a"(number)
+                     : "D"(a), "S"(b), "d"(c), "r"(r10)
+                     : "rcx", "r11", "memory");
+    return number;
+}
+#else
 static long call(long number, long a, long b, long c, long d)
 {
     register long in_number __asm__(NUMBER) = number;
@@ -33,6 +46,7 @@ static long call(long number, long a, long b, long c, long d)
     __asm__ volatile("svc #0" : "+r"(r0) : "r"(in_number), "r"(r1), "r"(r2), "r"(r3) : "memory");
     return r0;
 }
+#endif
 
 int port_open(const char *name, int for_writing)
 {
@@ -99,8 +113,12 @@ __attribute__((used, noreturn)) static void start(void)
     port_exit(main());
 }
 
-/* The stack pointer is aligned to 16 at entry (both ABIs), and nothing is on the stack that we need. */
+/* The stack pointer is aligned to 16 at entry (all ABIs), and nothing is on the stack that we need. */
 __attribute__((naked)) void _start(void)
 {
+#if defined(__x86_64__)
+    __asm__ volatile("call start");
+#else
     __asm__ volatile("b start");
+#endif
 }

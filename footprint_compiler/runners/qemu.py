@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -102,25 +103,55 @@ def run_in_qemu(
     plugin: list[str] = []
     if count:
         plugin = plugin_arguments(build_plugin(qemu), find_markers(executable), "counts.txt")
+    request = encode_request(arrays, 2 if count else 1, trap_unaligned)
+    command = _command(machine, qemu, executable, plugin)
+    found, values = _examine(artifact, command, request, timeout_s)
+    if not count:
+        return found
+    return replace(found, instructions=count_of(values), counter=QEMU_COUNTER)
+
+
+def run_painted(
+    artifact: Artifact,
+    machine: Machine,
+    inputs: Mapping[str, np.ndarray],
+    *,
+    allow_nan: bool = False,
+    timeout_s: float = 300.0,
+) -> RunResult:
+    """Execute an artifact of this machine as a program of its own, on painted memory.
+
+    It runs twice, as a second run must not depend on what the first one left.
+
+    Raises:
+        As ``run_in_qemu``.
+    """
+    arrays = check_inputs(artifact.inputs, inputs, allow_nan=allow_nan)
+    command = [str(build_harness(artifact, machine))]
+    return _examine(artifact, command, encode_request(arrays, 2, False), timeout_s)[0]
+
+
+def _examine(
+    artifact: Artifact, command: list[str], request: bytes, timeout_s: float
+) -> tuple[RunResult, list[int]]:
+    """Run the harness on a request; what its report says, and what the plugin counted."""
     with _working_folder() as folder:
-        runs = 2 if count else 1
-        (folder / "in.bin").write_bytes(encode_request(arrays, runs, trap_unaligned))
+        (folder / "in.bin").write_bytes(request)
         weights = find_library(artifact).weights
         if weights is not None:
             shutil.copyfile(weights, folder / "weights.bin")
-        _execute(_command(machine, qemu, executable, plugin), folder, timeout_s)
+        _execute(command, folder, timeout_s)
         report = decode_report((folder / "report.bin").read_bytes())
         check_report(report, stated_stack_bytes(artifact))
         outputs = decode_outputs(artifact, (folder / "out.bin").read_bytes())
         counts = folder / "counts.txt"
         values = list(map(int, counts.read_text().split())) if counts.is_file() else []
-    return RunResult(
+    found = RunResult(
         outputs=outputs,
-        instructions=count_of(values) if count else None,
-        counter=QEMU_COUNTER if count else None,
         stack_bytes_used=report.stack_used_bytes,
         arena_bytes_touched=report.arena_touched_bytes,
     )
+    return found, values
 
 
 @contextmanager

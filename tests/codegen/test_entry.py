@@ -14,6 +14,7 @@ import pytest
 from footprint_compiler.artifact import Artifact
 from footprint_compiler.codegen.entry import ERRORS, Interface, c_comment, c_string
 from footprint_compiler.codegen.footprint import Footprint
+from footprint_compiler.codegen.pool_use import PoolUse
 from footprint_compiler.codegen.weights import pack_weights
 from footprint_compiler.errors import CodegenError
 from footprint_compiler.program import KernelCall, Program
@@ -21,7 +22,11 @@ from footprint_compiler.tensor import TensorSpec
 
 from .samples import KERNELS, emit, sample_plan, sample_program
 
-FOOTPRINT = Footprint(1471, 512, 768, 488, 24)
+FOOTPRINT = Footprint(
+    *(1400, 512, 768, 488, 24),
+    constants_bytes=71,
+    pools=(PoolUse("ddr", "ram", 1 << 20, {"arena_bytes": 768, "weights_bytes": 512}),),
+)
 STRICT = ("-Wall", "-Wextra", "-Werror", "-pedantic", "-Wconversion", "-Wsign-conversion")
 
 
@@ -90,7 +95,8 @@ static unsigned char arena[NET_ARENA_BYTES + 1] __attribute__((aligned(NET_ARENA
 
 CHECK(NET_ARENA_BYTES % NET_ARENA_ALIGN == 0, "");
 CHECK(NET_RAM_BYTES == NET_ARENA_BYTES + NET_STACK_BYTES + sizeof(net_ctx), "");
-CHECK(NET_FLASH_BYTES == NET_CODE_BYTES + NET_WEIGHTS_BYTES, "");
+CHECK(NET_CONTEXT_BYTES == sizeof(net_ctx), "");
+CHECK(NET_FLASH_BYTES == NET_CODE_BYTES + NET_CONSTANTS_BYTES + NET_WEIGHTS_BYTES, "");
 CHECK(NET_INPUT_0_OFFSET + NET_INPUT_0_BYTES <= NET_ARENA_BYTES, "");
 CHECK(NET_NUM_INPUTS == 1 && NET_NUM_OUTPUTS == 2, "");
 

@@ -40,14 +40,20 @@ extern "C" {
 /* Alignment of the weights given to net_init; they are in net.weights.bin. */
 #define NET_WEIGHTS_ALIGN 64
 
-/* Flash: code with its constants, and weights (not in this library). */
-#define NET_CODE_BYTES 1471
+/* Flash: code, its constants and tables, and weights (not in this library). */
+#define NET_CODE_BYTES 1400
+#define NET_CONSTANTS_BYTES 71
 #define NET_WEIGHTS_BYTES 512
 #define NET_FLASH_BYTES 1983
 
-/* RAM: arena, context and the worst case of the stack below net_invoke. */
+/* RAM: arena, context, globals and the worst case of the stack below net_invoke. */
+#define NET_CONTEXT_BYTES 24
+#define NET_STATIC_BYTES 0
 #define NET_STACK_BYTES 488
 #define NET_RAM_BYTES 1280
+
+/* The same bytes by memory of x86-64. */
+#define NET_POOL_DDR_BYTES 1280
 
 /* DTYPE and NAME are strings; SHAPE is an initializer, {1} where RANK is 0. OFFSET is in bytes
  * from the start of the arena. Real value = SCALE * (value - ZERO_POINT) where SCALE is defined. */
