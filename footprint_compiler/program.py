@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from footprint_compiler.streaming.window import RowAccess
 from footprint_compiler.tensor import TensorSpec
 
 
@@ -34,11 +35,53 @@ class Scratch:
 
 
 @dataclass(frozen=True)
+class Overlap:
+    """Bytes that an output may share with an input that nothing needs after this step.
+
+    Beyond apart, these are allowed, with offsets of the first bytes:
+    ``output <= input + below`` when rows are computed upwards from row 0, and
+    ``output >= input + above`` when they are computed downwards from the last.
+    """
+
+    output: int
+    input: int
+    below: int
+    above: int
+
+
+@dataclass(frozen=True)
+class Ring:
+    """A tensor (1, H, W, C) of which only ``rows`` rows exist at once: row h is at h % rows."""
+
+    tensor: TensorSpec
+    rows: int
+
+    @property
+    def size_bytes(self) -> int:
+        return self.tensor.size_bytes // self.tensor.shape[1] * self.rows
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Kernels that run row by row as one step.
+
+    Attributes:
+        stages: calls of row kernels (with ``rows``), producers first; each has one output.
+        rings: tensors between the stages. Ring i is scratch block i of the step; the blocks
+            after the rings are the scratch of the stages, of one at a time.
+    """
+
+    stages: tuple[KernelCall, ...]
+    rings: tuple[Ring, ...]
+
+
+@dataclass(frozen=True)
 class KernelCall:
     """One step: ``kernel(*inputs, *outputs, *scratch)``, every argument a pointer.
 
     Attributes:
-        kernel: C symbol of the kernel; several calls may share one kernel.
+        kernel: C symbol of the kernel; several calls may share one kernel. Of a segment, the
+            name of the function in the entry point that runs its stages.
         inputs: tensor or constant names, in the order of the C parameters.
         outputs: tensor names, each written by this call only.
         scratch: one block per trailing C parameter.
@@ -47,6 +90,9 @@ class KernelCall:
             and never reads it again.
         layers: names of the ONNX nodes that this call computes.
         macs: multiply-accumulates, counted once.
+        rows: how the kernel goes by rows; None where it has no such form.
+        segment: the stages that this step runs instead of a kernel of its own.
+        overlaps: pairs that may share bytes beyond ``in_place``.
     """
 
     kernel: str
@@ -56,6 +102,9 @@ class KernelCall:
     in_place: tuple[tuple[int, int], ...] = ()
     layers: tuple[str, ...] = ()
     macs: int = 0
+    rows: RowAccess | None = None
+    segment: Segment | None = None
+    overlaps: tuple[Overlap, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -28,3 +29,19 @@ class Window:
         first = row * self.stride - self.before
         begin = min(max(first, 0), self.height)
         return begin, max(begin, min(first + self.span, self.height))
+
+
+@dataclass(frozen=True)
+class RowAccess:
+    """How a kernel goes through its tensors when it computes one output row at a time.
+
+    Attributes:
+        height: rows of the output, of shape (1, H, W, C).
+        windows: input index -> rows that an output row reads; other inputs are read as a whole.
+        exact: inputs, among those with a window of one row, whose row h may lie exactly where the
+            output's row h is written: element i is read before element i is written.
+    """
+
+    height: int
+    windows: Mapping[int, Window] = field(default_factory=dict)
+    exact: tuple[int, ...] = ()
