@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from tvm import tirx
 
-from footprint_compiler.kernels.conv import ConvEmitter, ConvShape
+from footprint_compiler.kernels.conv import ConvShape
 from footprint_compiler.kernels.conv_transpose import ConvTransposeEmitter
+from footprint_compiler.kernels.dot_units import conv_emitter
 from footprint_compiler.kernels.fused import Fused, take_apart
 from footprint_compiler.kernels.generic import schedule_generic
 from footprint_compiler.kernels.machine import Machine
@@ -130,11 +131,11 @@ def _conv2d(fused: Fused, machine: Machine, constant_params: frozenset[int]) -> 
     if position not in constant_params or not _only_operand(fused, w):
         return None
     shape = _conv_shape(fused)
-    dtype = str(x.dtype)
     if shape.groups == shape.in_channels == shape.out_channels and shape.groups > 1:
         return _depthwise(fused, shape, machine, position)
     flat = shape.flattened()
-    emitter = ConvEmitter(flat, machine, dtype, fused.accumulator, _zero_point(fused))
+    dtypes = (str(x.dtype), str(w.dtype), fused.accumulator)
+    emitter = conv_emitter(flat, machine, dtypes, _zero_point(fused))
     packed = _flat("packed", emitter.packed_elements, str(w.dtype))
     height, width = shape.out_height, shape.out_width
 
@@ -154,8 +155,8 @@ def _conv2d(fused: Fused, machine: Machine, constant_params: frozenset[int]) -> 
         shape.macs,
     )
 
-    def one_row(h: Any) -> ConvEmitter:
-        return ConvEmitter(shape, machine, dtype, fused.accumulator, _zero_point(fused), h)
+    def one_row(h: Any) -> Any:
+        return conv_emitter(shape, machine, dtypes, _zero_point(fused), h)
 
     def row(h: Any) -> Any:
         return one_row(h).emit(
@@ -260,7 +261,8 @@ def _dense(fused: Fused, machine: Machine, position: int) -> Kernel:
     lead = fused.out_shape[:-1]
     rows = prod(lead)
     shape = ConvShape(1, 1, rows, depth, 1, rows, columns, (1, 1))
-    emitter = ConvEmitter(shape, machine, str(a.dtype), fused.accumulator, _zero_point(fused))
+    dtypes = (str(a.dtype), str(b.dtype), fused.accumulator)
+    emitter = conv_emitter(shape, machine, dtypes, _zero_point(fused))
     packed = _flat("packed", emitter.packed_elements, str(b.dtype))
     flat_a = tirx.decl_buffer((index(1), index(1), index(rows), index(depth)), a.dtype, name="rows")
 

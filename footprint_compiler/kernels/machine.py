@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from footprint_compiler.targets.llvm import target_features
 from footprint_compiler.tensor import DTYPE_BYTES
 
 if TYPE_CHECKING:
@@ -19,11 +23,21 @@ class Machine:
         vector_bits: width of one register; 0 when there is no vector unit.
         registers: number of architectural registers of that unit.
         fma_latency: cycles from one accumulation to the next into the same register.
+        dot: the instruction for sums of 8-bit products, as ``kernels.dot_units`` names it, or
+            empty where products are widened one by one.
+        full_range: an 8-bit weight may be -128.
     """
 
     vector_bits: int
     registers: int
     fma_latency: int = 4
+    dot: str = ""
+    full_range: bool = True
+
+    def for_constants(self, arrays: Iterable[np.ndarray]) -> Machine:
+        """The unit as a kernel with these constants may use it."""
+        full = any(a.dtype == np.int8 and a.size and a.min() == -128 for a in arrays)
+        return replace(self, full_range=full)
 
     def lanes(self, dtype: str) -> int:
         """Elements of ``dtype`` in one register; 1 without a vector unit."""
@@ -50,6 +64,22 @@ def machine_of(target: Target) -> Machine:
     """
     limits = target.limits
     if limits.vector_bits:
-        return Machine(limits.vector_bits, limits.vector_registers)
+        dot = dot_instruction(str(target.tvm["mtriple"]), target_features(target))
+        return Machine(limits.vector_bits, limits.vector_registers, dot=dot)
     hard_float = target.tvm.get("mfloat-abi") == "hard"
     return Machine(0, 30 if hard_float else 6, 3 if hard_float else 1)
+
+
+def dot_instruction(mtriple: str, features: frozenset[str]) -> str:
+    """The best instruction for sums of 8-bit products that a vector unit has.
+
+    Args:
+        mtriple: LLVM triple.
+        features: LLVM's names.
+    """
+    if mtriple.startswith("x86_64"):
+        wide = "avx512vnni" in features and "avx512vl" in features
+        return "dpbusd" if wide or "avxvnni" in features else "madd"
+    if mtriple.startswith("aarch64"):
+        return "smmla" if "i8mm" in features else "sdot" if "dotprod" in features else "smull"
+    return "vmull" if mtriple.startswith("arm") else ""

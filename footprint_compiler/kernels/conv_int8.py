@@ -1,0 +1,236 @@
+"""Convolution of 8-bit integers by the dot-product units of ``kernels.dot``.
+
+out[n, h, w, o] = sum_{i,j,c} (x[n, h*sh + i*dh - pt, w*sw + j*dw - pl, g*C + c] - z) * W[o,c,i,j]
+                = start[o] + sum_{i,j,c} x[...] * W[o,c,i,j]
+
+where start[o] = -z * sum_{i,j,c} W[o,c,i,j], and x is z outside of the image. Tiles whose kernel
+rows are runs of neighbours inside the image read x where it lies, if the unit can; others read a
+copy (``kernels.patch``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from tvm import tirx
+
+from footprint_compiler.kernels.conv import ConvShape, Store, kernel_rows
+from footprint_compiler.kernels.decisions import choose
+from footprint_compiler.kernels.dot import DotUnit, Operands
+from footprint_compiler.kernels.patch import Patch, converted, converted_zero_point
+from footprint_compiler.kernels.tir import index, loop, ramp, seq
+
+STORED = 16
+"""Most channels that are requantized as one vector."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """``count`` tiles of ``pixels`` output columns from ``begin``; ``inside``: no padding read."""
+
+    begin: int
+    pixels: int
+    count: int
+    inside: bool
+
+
+class DotConvEmitter:
+    """Emits one convolution; the same interface as ``ConvEmitter``.
+
+    Args:
+        shape: of the convolution.
+        unit: how tiles are computed.
+        dtype: int8 or uint8, of the input.
+        zero_point: of the input.
+        row: emit this output row alone.
+    """
+
+    def __init__(
+        self, shape: ConvShape, unit: DotUnit, dtype: str, zero_point: int = 0, row: Any = None
+    ) -> None:
+        self.shape = shape
+        self.row = row
+        self.unit = unit
+        self.dtype = dtype
+        self.zero = converted_zero_point(zero_point, dtype, unit.operand)
+        self.group_out = shape.out_channels // shape.groups
+        self.group_in = shape.in_channels // shape.groups
+        run = shape.kernel[1] * self.group_in
+        runs = shape.kernel[1] == 1 or (shape.dilation[1] == 1 and shape.groups == 1)
+        convertible = dtype == unit.operand or unit.operand == "int8"
+        self.direct = unit.direct and convertible and runs and run % unit.granule == 0
+        self.rows = shape.kernel[0] if self.direct else 1
+        terms = shape.kernel[0] * run
+        self.run = run if self.direct else -(-terms // unit.granule) * unit.granule
+        self.depth = self.rows * self.run
+        tiles = unit.tiles(shape.out_width, self.group_out)
+        self.pixels, vectors = choose("tile", tiles[0], tiles)
+        self.channels = vectors * unit.lanes
+
+    @property
+    def _start_bytes(self) -> int:
+        return 4 if self.zero else 0
+
+    @property
+    def packed_elements(self) -> int:
+        """Bytes of the packed weights, with the values from which the sums start."""
+        padded = sum(channels for _, channels in self._blocks())
+        return self.shape.groups * padded * (self.depth + self._start_bytes)
+
+    def pack(self, weights: np.ndarray) -> np.ndarray:
+        """OIHW (O, C/groups, KH, KW) -> blocks of channels: their starts, then their weights."""
+        pieces = []
+        for group in np.split(weights, self.shape.groups):
+            flat = group.transpose(0, 2, 3, 1).reshape(self.group_out, -1)
+            flat = np.pad(flat, ((0, 0), (0, self.depth - flat.shape[1])))
+            for first, channels in self._blocks():
+                block = flat[first : first + channels]
+                block = np.pad(block, ((0, channels - block.shape[0]), (0, 0)))
+                if self.zero:
+                    start = -self.zero * block.sum(axis=1, dtype=np.int64)
+                    pieces.append(start.astype("<i4").view(np.int8))
+                pieces.append(self.unit.pack(block, self.run))
+        return np.ascontiguousarray(np.concatenate(pieces))
+
+    def _blocks(self) -> list[tuple[int, int]]:
+        """(first channel in the group, channels with padding) of each block of a group."""
+        padded = -(-self.group_out // self.unit.lanes) * self.unit.lanes
+        return [
+            (first, min(self.channels, padded - first)) for first in range(0, padded, self.channels)
+        ]
+
+    def emit(self, x: Any, packed: Any, store: Store, base: int = 0) -> Any:
+        """The whole convolution; see ``ConvEmitter.emit``."""
+        shape = self.shape
+        columns = _columns(shape, self.pixels)
+        tallest = max(part.pixels for part in columns)
+        buffer = tirx.decl_buffer((index(tallest * self.depth),), self.unit.operand, name="patch")
+        patch = Patch(
+            shape, x, self.dtype, self.unit.operand, self.zero, buffer, self.depth, STORED
+        )
+
+        def row(n: Any, g: Any, h: Any) -> Any:
+            return seq(
+                [self._tiles(n, g, h, part, x, packed, store, base, patch) for part in columns]
+            )
+
+        def per_group(n: Any, g: Any) -> Any:
+            if self.row is not None:
+                return row(n, g, self.row)
+            return loop("h", 0, shape.out_height, lambda h: row(n, g, h))
+
+        def per_image(n: Any) -> Any:
+            return loop("g", 0, shape.groups, lambda g: per_group(n, g))
+
+        body = loop("n", 0, shape.batch, per_image)
+        needed = not self.direct or any(shape.padding) or any(not c.inside for c in columns)
+        return seq([tirx.AllocBuffer(buffer), body]) if needed else body
+
+    def _tiles(
+        self,
+        n: Any,
+        g: Any,
+        h: Any,
+        part: Columns,
+        x: Any,
+        packed: Any,
+        store: Store,
+        base: int,
+        patch: Patch,
+    ) -> Any:
+        begin, end = kernel_rows(self.shape, h)
+
+        def tile(t: Any) -> Any:
+            first = t * index(part.pixels) + index(part.begin)
+
+            def write(pixel: int, channel: Any, value: Any) -> Any:
+                return store(n, h, first + index(pixel), g * index(self.group_out) + channel, value)
+
+            def read_patch(pixel: int, i: Any, k: Any, count: int) -> Any:
+                where = index(pixel * self.depth) + i * index(self.run) + k
+                return tirx.BufferLoad(patch.buffer, [ramp(where, count)])
+
+            def read_x(pixel: int, i: Any, k: Any, count: int) -> Any:
+                shape = self.shape
+                row = h * index(shape.stride[0]) + i * index(shape.dilation[0])
+                column = (first + index(pixel)) * index(shape.stride[1])
+                channel = ramp(g * index(self.group_in) + k, count)
+                at = [n, row - index(shape.padding[0]), column - index(shape.padding[1]), channel]
+                value = tirx.BufferLoad(x, at)
+                return converted(value, self.dtype, self.unit.operand, count)
+
+            direct = self._blocks_of(g, part.pixels, read_x, packed, write, base)
+            if self.direct and part.inside and isinstance(begin, int) and isinstance(end, int):
+                return direct
+            fill = patch.fill(n, g, h, first, part.begin, part.pixels, part.inside)
+            copied = seq([fill, self._blocks_of(g, part.pixels, read_patch, packed, write, base)])
+            if not (self.direct and part.inside):
+                return copied
+            inside = tirx.all(index(0) >= begin, index(self.shape.kernel[0]) <= end)
+            return tirx.IfThenElse(inside, direct, copied)
+
+        return loop("wb", 0, part.count, tile)
+
+    def _blocks_of(self, g: Any, pixels: int, read: Any, packed: Any, write: Any, base: int) -> Any:
+        """All blocks of output channels of one tile."""
+        blocks = self._blocks()
+        whole = [b for b in blocks if b[1] == self.channels and sum(b) <= self.group_out]
+        size = self.depth + self._start_bytes
+        begin = index(base) + g * index(self.packed_elements // self.shape.groups)
+
+        def block(first: Any, channels: int, kept: int) -> Any:
+            at = begin + first * index(size)
+
+            def w_at(byte: Any, count: int) -> Any:
+                where = at + index(self._start_bytes * channels) + byte
+                return tirx.BufferLoad(packed, [ramp(where, count)])
+
+            def start(channel: int, count: int) -> Any:
+                value = tirx.BufferLoad(packed, [ramp(at + index(4 * channel), 4 * count)])
+                return tirx.reinterpret(f"int32x{count}", value)
+
+            operands = Operands(self.rows, self.run, read, w_at, start if self.zero else None)
+            statements, acc = self.unit.emit(pixels, channels, operands)
+
+            def results(pixel: int, channel: int, lanes: int) -> Any:
+                def element(lane: Any) -> Any:
+                    value = tirx.BufferLoad(acc, [lane + index(pixel * channels + channel)])
+                    return write(pixel, first + index(channel) + lane, value)
+
+                return loop("lane", 0, lanes, element, tirx.ForKind.VECTORIZED)
+
+            stores = [
+                results(pixel, channel, min(STORED, kept - channel))
+                for pixel in range(pixels)
+                for channel in range(0, kept, STORED)
+            ]
+            return seq([*statements, *stores])
+
+        parts = []
+        if whole:
+            full = self.channels
+            parts.append(loop("ob", 0, len(whole), lambda b: block(b * index(full), full, full)))
+        for first, channels in blocks[len(whole) :]:
+            parts.append(block(index(first), channels, min(channels, self.group_out - first)))
+        return seq(parts)
+
+
+def _columns(shape: ConvShape, pixels: int) -> list[Columns]:
+    """Tiles of a row: those that read padding are single, the others between them are a loop."""
+
+    def inside(begin: int, count: int) -> bool:
+        left = begin * shape.stride[1] - shape.padding[1]
+        last = (begin + count - 1) * shape.stride[1] - shape.padding[1]
+        return left >= 0 and last + (shape.kernel[1] - 1) * shape.dilation[1] < shape.in_width
+
+    found: list[Columns] = []
+    for begin in range(0, shape.out_width, pixels):
+        count = min(pixels, shape.out_width - begin)
+        last = found[-1] if found else None
+        if last and last.inside and last.pixels == count and inside(begin, count):
+            found[-1] = Columns(last.begin, count, last.count + 1, True)
+        else:
+            found.append(Columns(begin, count, 1, inside(begin, count)))
+    return found
