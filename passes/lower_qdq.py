@@ -8,7 +8,10 @@ which is the graph as written with exact real arithmetic, but for the rounding o
 fixed-point multiplier (see ``quant.fixed_point``). Relu and Clip before QuantizeLinear become the
 clamp, exactly, because quantization is monotonic. Operators that only move elements (reshape,
 transpose, max pool, concatenation, pad, slice) run on the integers; any elementwise function of one
-tensor becomes a table of 256 entries, and so does a change of scale between input and output.
+8-bit tensor becomes a table of 256 entries, and so does a change of its scale. 16-bit tensors
+change scale by requantization, and have tables that are interpolated (``qdq_interpolate``).
+
+Sums are int32 where the weights prove that no input can overflow them, else int64 (``qdq_scale``).
 
 What matches no rule stays in float between its DequantizeLinear and QuantizeLinear, and is named.
 """

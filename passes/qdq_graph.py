@@ -7,12 +7,22 @@ from typing import Any
 
 import numpy as np
 import tvm
-from tvm import relax
 
 from footprint_compiler.kernels.quantized import Output
-from footprint_compiler.passes.rebuild import Rebuilder, constant_array, is_constant, op_name
+from footprint_compiler.passes.rebuild import (
+    Rebuilder,
+    constant_array,
+    is_constant,
+    op_name,
+    tensor_constant,
+)
 
-LIMITS = {"int8": (-128, 127), "uint8": (0, 255)}
+LIMITS = {
+    "int8": (-128, 127),
+    "uint8": (0, 255),
+    "int16": (-(2**15), 2**15 - 1),
+    "uint16": (0, 2**16 - 1),
+}
 
 
 @dataclass(frozen=True)
@@ -104,7 +114,7 @@ class QdqGraph:
         return _with_one_scale(self.quantized(expr))
 
     def output_of(self, call: Any) -> Target | None:
-        """What a ``relax.quantize`` writes, where that is int8 or uint8 with one scale."""
+        """What a ``relax.quantize`` writes, where that is 8-bit or 16-bit with one scale."""
         scale, zero = call.args[1], call.args[2]
         dtype = str(call.ty.dtype)
         if dtype not in LIMITS or not is_constant(scale) or not is_constant(zero):
@@ -144,7 +154,7 @@ class QdqGraph:
 
 
 def _with_one_scale(found: Quantized | None) -> Quantized | None:
-    """8-bit tensors of one scale and zero point only."""
+    """8-bit and 16-bit tensors of one scale and zero point only."""
     if found is None or not found.per_tensor or found.zero_point.size != 1:
         return None
     return found if str(found.expr.ty.dtype) in LIMITS else None
@@ -169,6 +179,11 @@ def same_scale(a: Quantized, target: Target) -> bool:
     )
 
 
+def is_narrow(x: Quantized) -> bool:
+    """Whether a tensor has 8-bit codes, so that 256 entries are any function of one of them."""
+    return str(x.expr.ty.dtype) in ("int8", "uint8")
+
+
 def call_te(graph: QdqGraph, function: Any, *args: Any, pattern: int, name: str) -> Any:
     """A call of a tensor expression; ``pattern`` is TVM's fusion class.
 
@@ -184,12 +199,13 @@ def call_te(graph: QdqGraph, function: Any, *args: Any, pattern: int, name: str)
     )
 
 
-def integers_constant(values: np.ndarray) -> Any:
-    """An int32 constant.
+def integers_constant(values: np.ndarray, dtype: str = "int32") -> Any:
+    """A constant of integers, in int32 or ``dtype``.
 
     Raises:
         OverflowError: a value does not fit.
     """
-    if values.size and (values.max() > 2**31 - 1 or values.min() < -(2**31)):
-        raise OverflowError("a bias does not fit int32")
-    return relax.const(values.astype("int32"), "int32")
+    bounds = np.iinfo(dtype)
+    if values.size and (values.max() > bounds.max or values.min() < bounds.min):
+        raise OverflowError(f"a constant does not fit {dtype}")
+    return tensor_constant(values.astype(dtype))

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from footprint_compiler.kernels.quantized import quantized_conv2d, quantized_matmul
+from footprint_compiler.kernels.quantized import Scaling, quantized_conv2d, quantized_matmul
 from footprint_compiler.passes.qdq_graph import (
-    LIMITS,
     QdqGraph,
     Quantized,
     Target,
     call_te,
     integers_constant,
 )
+from footprint_compiler.passes.qdq_scale import requantization, sum_bound
 from footprint_compiler.passes.rebuild import (
     constant_array,
     integers,
@@ -24,7 +24,6 @@ from footprint_compiler.passes.rebuild import (
     shape_of,
     tensor_constant,
 )
-from footprint_compiler.quant.fixed_point import fixed_point
 
 BIAS_ERROR = 1 / 16
 """Steps of the output that rounding a bias to the accumulator's scale may cost at most."""
@@ -54,7 +53,9 @@ def _centred(w: Quantized | None) -> Quantized | None:
 
     Weights of full range around a zero point far from the middle are the only ones that do.
     """
-    if w is None or w.array is None or str(w.array.dtype) not in LIMITS or not w.array.size:
+    if w is None or w.array is None or not w.array.size:
+        return None
+    if str(w.array.dtype) not in ("int8", "uint8"):
         return None
     shape = [1] * w.array.ndim
     if w.zero_point.size > 1:
@@ -103,10 +104,19 @@ def _real(graph: QdqGraph, expr: Any) -> np.ndarray | None:
     return inner.reshape(shape_of(producer))
 
 
+@dataclass(frozen=True)
+class _Constants:
+    """What a linear kernel reads besides input and weights."""
+
+    bias: Any
+    mantissa: Any
+    scaling: Scaling
+
+
 def _channel_constants(
     x: Quantized, w: Quantized, rows: np.ndarray, bias: np.ndarray | None, target: Target
-) -> tuple[Any, Any, int] | None:
-    """(bias, mantissa, left) as constants, or None where they do not fit.
+) -> _Constants | None:
+    """The constants of every channel, or None where they do not fit.
 
     Args:
         rows: weights (channels, taps).
@@ -117,24 +127,17 @@ def _channel_constants(
     real = np.zeros(channels) if bias is None else bias
     codes = np.rint(real / scale)
     lost = np.abs(codes * scale - real) / target.scale
-    if not _fits(rows, codes, x) or lost.max() > BIAS_ERROR:
+    if lost.max() > BIAS_ERROR:
         return None
-    try:
-        multiplier = fixed_point(scale / target.scale)
-    except ValueError:
+    form = requantization(scale / target.scale, sum_bound(rows, codes, x))
+    if form is None:
         return None
-    if not _fits(rows, codes, x, multiplier.left):
-        return None
-    mantissa = np.broadcast_to(np.asarray(multiplier.mantissa), (channels,))
-    return integers_constant(codes), integers_constant(mantissa), multiplier.left
-
-
-def _fits(rows: np.ndarray, bias: np.ndarray, x: Quantized, left: int = 0) -> bool:
-    """Whether no accumulator can leave int32, whatever the input."""
-    low, high = LIMITS[str(x.expr.ty.dtype)]
-    largest = max(high - int(x.zero_point[0]), int(x.zero_point[0]) - low)
-    worst = np.abs(rows.astype("float64")).sum(axis=1) * largest + np.abs(bias)
-    return bool(np.all(worst * 2**left < 2**30))
+    mantissa = np.broadcast_to(np.asarray(form.multiplier.mantissa), (channels,))
+    return _Constants(
+        integers_constant(codes, form.scaling.accumulator),
+        integers_constant(mantissa),
+        form.scaling,
+    )
 
 
 def _conv2d(
@@ -157,14 +160,14 @@ def _conv2d(
         quantized_conv2d,
         x.expr,
         tensor_constant(w.array),
-        constants[0],
-        constants[1],
+        constants.bias,
+        constants.mantissa,
         integers(attrs.strides),
         padding,
         integers(attrs.dilation),
         int(attrs.groups),
         int(x.zero_point[0]),
-        constants[2],
+        constants.scaling,
         target.output,
         pattern=4,
         name="conv2d_int8",
@@ -187,10 +190,10 @@ def _matmul(
         quantized_matmul,
         x.expr,
         tensor_constant(w.array),
-        constants[0],
-        constants[1],
+        constants.bias,
+        constants.mantissa,
         int(x.zero_point[0]),
-        constants[2],
+        constants.scaling,
         target.output,
         pattern=4,
         name="matmul_int8",

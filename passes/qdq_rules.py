@@ -18,12 +18,9 @@ from footprint_compiler.kernels.quantized import (
     quantized_average,
     quantized_multiply,
 )
-from footprint_compiler.passes.qdq_graph import (
-    QdqGraph,
-    Target,
-    call_te,
-)
+from footprint_compiler.passes.qdq_graph import QdqGraph, Target, call_te, is_narrow
 from footprint_compiler.passes.qdq_linear import linear
+from footprint_compiler.passes.qdq_scale import largest, requantization
 from footprint_compiler.passes.qdq_softmax import softmax
 from footprint_compiler.passes.qdq_table import recoded
 from footprint_compiler.passes.rebuild import (
@@ -31,7 +28,6 @@ from footprint_compiler.passes.rebuild import (
     op_name,
     shape_of,
 )
-from footprint_compiler.quant.fixed_point import fixed_point
 
 Rule = Callable[[QdqGraph, Any, Target], Any]
 
@@ -52,12 +48,14 @@ def _sum(graph: QdqGraph, producer: Any, target: Target, sign: int) -> Any:
     if a is None or b is None:
         return None
     ratios = (float(a.scale[0]) / target.scale, float(b.scale[0]) / target.scale)
-    if not all(0 < ratio < 2**10 for ratio in ratios):
+    if min(ratios) <= 0 or not np.isfinite(max(ratios)):
         return None
-    shift = min(24, 19 - int(np.ceil(np.log2(max(ratios)))))
+    exponent = int(np.ceil(np.log2(max(ratios))))
+    narrow = is_narrow(a) and is_narrow(b) and exponent < 10
+    shift = min(24, 19 - exponent) if narrow else min(44, 30 - exponent)
     if shift < 1:
         return None
-    factors = [int(np.rint(ratio * 2**shift)) for ratio in ratios]
+    factors = [int(np.rint(ratio * 2.0**shift)) for ratio in ratios]
     zeros = (int(a.zero_point[0]), int(b.zero_point[0]))
     return call_te(
         graph,
@@ -68,8 +66,9 @@ def _sum(graph: QdqGraph, producer: Any, target: Target, sign: int) -> Any:
         (factors[0], sign * factors[1]),
         shift,
         target.output,
+        "int32" if narrow else "int64",
         pattern=0 if shape_of(a.expr) == shape_of(b.expr) else 1,
-        name="add_int8",
+        name="add_int8" if narrow else "add_int16",
     )
 
 
@@ -78,11 +77,9 @@ def multiply(graph: QdqGraph, producer: Any, target: Target) -> Any:
     a, b = (graph.operand(argument) for argument in producer.args)
     if a is None or b is None:
         return None
-    try:
-        multiplier = fixed_point(float(a.scale[0]) * float(b.scale[0]) / target.scale)
-    except ValueError:
-        return None
-    if multiplier.left > 12:
+    scale = float(a.scale[0]) * float(b.scale[0]) / target.scale
+    form = requantization(scale, float(largest(a)) * largest(b))
+    if form is None:
         return None
     return call_te(
         graph,
@@ -90,8 +87,8 @@ def multiply(graph: QdqGraph, producer: Any, target: Target) -> Any:
         a.expr,
         b.expr,
         (int(a.zero_point[0]), int(b.zero_point[0])),
-        multiplier.mantissa[0],
-        multiplier.left,
+        form.mantissa,
+        form.scaling,
         target.output,
         pattern=0 if shape_of(a.expr) == shape_of(b.expr) else 1,
         name="multiply_int8",
@@ -114,11 +111,8 @@ def average_pool(graph: QdqGraph, producer: Any, target: Target) -> Any:
     if any((out[i + 1] - 1) * stride[i] + kernel[i] > sizes[i] for i in range(2)):
         return None
     count = prod(kernel)
-    try:
-        multiplier = fixed_point(float(x.scale[0]) / (target.scale * count))
-    except ValueError:
-        return None
-    if multiplier.left or count > 2**22:
+    form = requantization(float(x.scale[0]) / (target.scale * count), float(count) * largest(x))
+    if form is None:
         return None
     return call_te(
         graph,
@@ -129,8 +123,8 @@ def average_pool(graph: QdqGraph, producer: Any, target: Target) -> Any:
         pads,
         out,
         int(x.zero_point[0]),
-        multiplier.mantissa[0],
-        multiplier.left,
+        form.mantissa,
+        form.scaling,
         target.output,
         pattern=4,
         name="average_int8",
@@ -149,11 +143,8 @@ def mean(graph: QdqGraph, producer: Any, target: Target) -> Any:
     if axes != list(range(first, end)):
         return None
     count = prod(shape[first:end])
-    try:
-        multiplier = fixed_point(float(x.scale[0]) / (target.scale * count))
-    except ValueError:
-        return None
-    if multiplier.left or count > 2**22:
+    form = requantization(float(x.scale[0]) / (target.scale * count), float(count) * largest(x))
+    if form is None:
         return None
     image = (prod(shape[:first]), count, 1, prod(shape[end:]))
     total = call_te(
@@ -165,8 +156,8 @@ def mean(graph: QdqGraph, producer: Any, target: Target) -> Any:
         [0, 0, 0, 0],
         [image[0], 1, 1, image[3]],
         int(x.zero_point[0]),
-        multiplier.mantissa[0],
-        multiplier.left,
+        form.mantissa,
+        form.scaling,
         target.output,
         pattern=4,
         name="mean_int8",
@@ -204,8 +195,10 @@ def concat(graph: QdqGraph, producer: Any, target: Target) -> Any:
     parts = [part for part in found if part is not None]
     if len(parts) < len(found):
         return None
-    codes = [graph.rebuilder.emit(recoded(graph, part, part.expr, target)) for part in parts]
-    return relax.op.concat(codes, int(producer.attrs.axis))
+    codes = [recoded(graph, part, part.expr, target) for part in parts]
+    if any(code is None for code in codes):
+        return None
+    return relax.op.concat([graph.rebuilder.emit(code) for code in codes], int(producer.attrs.axis))
 
 
 RULES: dict[str, Rule] = {

@@ -11,7 +11,7 @@ from typing import Any
 from tvm import relax
 
 from footprint_compiler.kernels.softmax_codes import exponential_table, softmax_codes
-from footprint_compiler.passes.qdq_graph import QdqGraph, Target
+from footprint_compiler.passes.qdq_graph import QdqGraph, Target, is_narrow
 from footprint_compiler.passes.rebuild import shape_of, tensor_constant
 
 INTEGRAL = 1e-6
@@ -22,7 +22,12 @@ def softmax(graph: QdqGraph, producer: Any, target: Target) -> Any:
     """A call of the integer kernel, or None."""
     x = graph.activation(producer.args[0])
     shape = shape_of(producer)
-    if x is None or not shape or int(producer.attrs.axis) % len(shape) != len(shape) - 1:
+    if (
+        x is None
+        or not is_narrow(x)
+        or not shape
+        or int(producer.attrs.axis) % len(shape) != len(shape) - 1
+    ):
         return None
     levels = round(1.0 / target.scale)
     if levels < 1 or abs(levels * target.scale - 1.0) > INTEGRAL or levels > 2**16:

@@ -2,6 +2,7 @@
 
 The table is computed in float32, operator by operator as the graph has them, and rounded half to
 even as QuantizeLinear does: the table is the graph as written, to the bit of the float functions.
+16-bit tensors have too many codes for that; see ``qdq_interpolate``.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from footprint_compiler.passes.qdq_graph import (
     Quantized,
     Target,
     call_te,
+    is_narrow,
     same_scale,
 )
+from footprint_compiler.passes.qdq_interpolate import interpolation, rescaled
 from footprint_compiler.passes.rebuild import constant_array, is_constant, op_name, tensor_constant
 
 MAX_OPS = 24
@@ -37,18 +40,23 @@ def build_table(graph: QdqGraph, call: Any, target: Target) -> Any:
         return None
     with np.errstate(all="ignore"):
         result = values.evaluate(source, _real_numbers(x))
-    return _lookup(graph, x, x.expr, result, target) if np.all(np.isfinite(result)) else None
+    if not np.all(np.isfinite(result)):
+        return None
+    make = _lookup if is_narrow(x) else interpolation
+    return make(graph, x, x.expr, result, target)
 
 
 def recoded(graph: QdqGraph, x: Quantized, codes: Any, target: Target) -> Any:
     """``codes``, which mean what those of ``x`` mean, as the target writes the same numbers."""
     if same_scale(x, target) and target.unclamped:
         return codes
+    if not is_narrow(x):
+        return rescaled(graph, x, codes, target)
     return _lookup(graph, x, graph.rebuilder.emit(codes), _real_numbers(x), target)
 
 
 def _real_numbers(x: Quantized) -> np.ndarray:
-    """What each of the 256 codes stands for, in float32 as DequantizeLinear computes it."""
+    """What each of the codes stands for, in float32 as DequantizeLinear computes it."""
     low, high = LIMITS[str(x.expr.ty.dtype)]
     centred = (np.arange(low, high + 1) - int(x.zero_point[0])).astype(np.float32)
     real: np.ndarray = centred * np.float32(x.scale[0])

@@ -136,13 +136,13 @@ def _layers(program: Program, extra: Sequence[Mapping[str, Any]]) -> list[dict[s
 
 
 def _in_integers(program: Program, call: KernelCall) -> bool:
-    """Whether a kernel multiplies 8-bit integers: it reads some, and no floating point."""
+    """Whether a kernel multiplies quantized tensors: it reads some, and no floating point."""
     known = program.tensors
     dtypes = [
         known[name].dtype if name in known else str(program.constants[name].dtype)
         for name in call.inputs
     ]
-    return any(dtype in ("int8", "uint8") for dtype in dtypes) and not any(
+    return any(dtype in ("int8", "uint8", "int16", "uint16") for dtype in dtypes) and not any(
         dtype.startswith("float") for dtype in dtypes
     )
 

@@ -15,6 +15,7 @@ from tvm import relax, te, tirx
 
 from footprint_compiler.kernels.machine import Machine
 from footprint_compiler.kernels.softmax import softmax_rows
+from footprint_compiler.kernels.widen import wide_dtype, widen
 
 TAG = "fpc.kind"
 
@@ -25,22 +26,6 @@ def _ints(values: Any) -> list[int]:
 
 def _inside(value: Any, low: Any, high: Any) -> Any:
     return te.all(value >= low, value < high)
-
-
-QUANTIZED = ("int8", "uint8", "int16")
-
-
-def _wide(dtype: Any) -> str:
-    """The dtype in which products of ``dtype`` are summed."""
-    return "int32" if str(dtype) in QUANTIZED else str(dtype)
-
-
-def _widen(value: Any, dtype: Any, zero_point: int) -> Any:
-    """An element as it enters a product: quantized integers as int32 less their zero point."""
-    if str(dtype) not in QUANTIZED:
-        return value
-    wide = value.astype("int32")
-    return wide - tirx.const(zero_point, "int32") if zero_point else wide
 
 
 def _padding(values: list[int]) -> list[int]:
@@ -58,8 +43,9 @@ def conv2d_nhwc(
     dilation: list[int],
     groups: int,
     zero_point: int = 0,
+    accumulator: str = "int32",
 ) -> Any:
-    """x (N, H, W, C), w (O, C/groups, KH, KW) -> (N, OH, OW, O); integers accumulate in int32.
+    """x (N, H, W, C), w (O, C/groups, KH, KW) -> (N, OH, OW, O); integers sum in ``accumulator``.
 
     ``zero_point`` is subtracted from every element of an integer ``x``; padding is zero after that.
     """
@@ -76,11 +62,14 @@ def conv2d_nhwc(
     def element(n: Any, h: Any, w_: Any, o: Any) -> Any:
         row = h * stride[0] + i * dilation[0] - top
         column = w_ * stride[1] + j * dilation[1] - left
-        value = _widen(x[n, row, column, (o // group_out) * group_in + c], x.dtype, zero_point)
+        channel = (o // group_out) * group_in + c
+        value = widen(x[n, row, column, channel], x.dtype, zero_point, accumulator)
         if any(padding):
             inside = te.all(_inside(row, 0, height), _inside(column, 0, width))
-            value = tirx.if_then_else(inside, value, tirx.const(0, _wide(x.dtype)))
-        return te.sum(value * _widen(w[o, c, i, j], w.dtype, 0), axis=[i, j, c])
+            value = tirx.if_then_else(
+                inside, value, tirx.const(0, wide_dtype(x.dtype, accumulator))
+            )
+        return te.sum(value * widen(w[o, c, i, j], w.dtype, 0, accumulator), axis=[i, j, c])
 
     return te.compute(
         (batch, out_height, out_width, out_channels),
@@ -97,8 +86,13 @@ def conv2d_nhwc(
     )
 
 
-def matmul(a: Any, b: Any, zero_point: int = 0) -> Any:
-    """a (..., M, K) x b (..., K, N), batch axes broadcast; vectors as in NumPy."""
+def matmul(
+    a: Any, b: Any, zero_point: int = 0, second_zero_point: int = 0, accumulator: str = "int32"
+) -> Any:
+    """a (..., M, K) x b (..., K, N), batch axes broadcast; vectors as in NumPy.
+
+    Zero points of ``a`` and ``b``, where they are quantized, are subtracted from their elements.
+    """
     a_shape, b_shape = _ints(a.shape), _ints(b.shape)
     a_vector, b_vector = len(a_shape) == 1, len(b_shape) == 1
     a_batch = [] if a_vector else a_shape[:-2]
@@ -121,13 +115,17 @@ def matmul(a: Any, b: Any, zero_point: int = 0) -> Any:
         rest = list(indices[rank:])
         a_index = pick(indices, a_batch) + ([] if a_vector else [rest.pop(0)]) + [depth]
         b_index = [*pick(indices, b_batch), depth] + ([] if b_vector else [rest.pop(0)])
-        left = _widen(a[tuple(a_index)], a.dtype, zero_point)
-        return te.sum(left * _widen(b[tuple(b_index)], b.dtype, 0), axis=[depth])
+        left = widen(a[tuple(a_index)], a.dtype, zero_point, accumulator)
+        right = widen(b[tuple(b_index)], b.dtype, second_zero_point, accumulator)
+        return te.sum(left * right, axis=[depth])
 
     shape = batch + ([] if a_vector else [a_shape[-2]]) + ([] if b_vector else [b_shape[-1]])
-    return te.compute(
-        tuple(shape), element, name="matmul", attrs={TAG: "matmul", "zero_point": zero_point}
-    )
+    attrs = {
+        TAG: "matmul",
+        "zero_point": zero_point,
+        "second_zero_point": second_zero_point,
+    }
+    return te.compute(tuple(shape), element, name="matmul", attrs=attrs)
 
 
 def max_pool2d_nhwc(
@@ -167,6 +165,7 @@ def sum_pool2d_nhwc(
     padding: list[int],
     out: list[int],
     zero_point: int = 0,
+    accumulator: str = "int32",
 ) -> Any:
     """Sum over the window; the division of an average pool is a separate stage that fuses."""
     _, height, width, _ = _ints(x.shape)
@@ -177,8 +176,8 @@ def sum_pool2d_nhwc(
         row = h * stride[0] + i - padding[0]
         column = w * stride[1] + j - padding[1]
         inside = te.all(_inside(row, 0, height), _inside(column, 0, width))
-        value = _widen(x[n, row, column, c], x.dtype, zero_point)
-        value = tirx.if_then_else(inside, value, tirx.const(0, _wide(x.dtype)))
+        value = widen(x[n, row, column, c], x.dtype, zero_point, accumulator)
+        value = tirx.if_then_else(inside, value, tirx.const(0, wide_dtype(x.dtype, accumulator)))
         return te.sum(value, axis=[i, j])
 
     attrs = {
@@ -232,6 +231,8 @@ def conv2d_transpose_nhwc(
     dilation: list[int],
     groups: int,
     out: list[int],
+    zero_point: int = 0,
+    accumulator: str = "int32",
 ) -> Any:
     """x (N, H, W, C), w (C, O/groups, KH, KW) -> (N, OH, OW, O) of shape ``out``."""
     _, height, width, channels = _ints(x.shape)
@@ -246,17 +247,20 @@ def conv2d_transpose_nhwc(
         column = w_ + padding[1] - j * dilation[1]
         channel = (o // group_out) * group_in + c
         value = x[n, row // stride[0], column // stride[1], channel]
+        value = widen(value, x.dtype, zero_point, accumulator)
         inside = te.all(
             _inside(row, 0, height * stride[0]),
             _inside(column, 0, width * stride[1]),
             row % stride[0] == 0,
             column % stride[1] == 0,
         )
-        value = tirx.if_then_else(inside, value, tirx.const(0, x.dtype))
-        return te.sum(value * w[channel, o % group_out, i, j], axis=[i, j, c])
+        value = tirx.if_then_else(inside, value, tirx.const(0, wide_dtype(x.dtype, accumulator)))
+        weight = widen(w[channel, o % group_out, i, j], w.dtype, 0, accumulator)
+        return te.sum(value * weight, axis=[i, j, c])
 
     attrs = {
         TAG: "conv2d_transpose",
+        "zero_point": zero_point,
         "stride": stride,
         "padding": padding,
         "dilation": dilation,

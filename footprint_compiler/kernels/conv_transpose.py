@@ -55,9 +55,12 @@ class ConvTransposeEmitter:
     Args:
         shape: sizes as of the transposed convolution: ``kernel``, ``stride``, ``dilation`` and
             ``padding`` are its own, height and width those of its input and output.
+        zero_point: subtracted from every input element.
     """
 
-    def __init__(self, shape: ConvShape, machine: Machine, dtype: str, acc_dtype: str) -> None:
+    def __init__(
+        self, shape: ConvShape, machine: Machine, dtype: str, acc_dtype: str, zero_point: int = 0
+    ) -> None:
         self.shape = shape
         self.parts: list[_Part] = []
         offset = 0
@@ -90,7 +93,7 @@ class ConvTransposeEmitter:
                     (rows.before, columns.before, 0, 0),
                     shape.groups,
                 )
-                emitter = ConvEmitter(small, machine, dtype, acc_dtype)
+                emitter = ConvEmitter(small, machine, dtype, acc_dtype, zero_point)
                 self.parts.append(_Part(row, column, rows, columns, emitter, offset))
                 offset += emitter.packed_elements
         self.packed_elements = offset

@@ -14,17 +14,19 @@ from tvm import tirx
 from footprint_compiler.kernels.fused import Fused
 from footprint_compiler.kernels.machine import Machine
 from footprint_compiler.kernels.tile import Reduction, Tile, choose_tile
-from footprint_compiler.kernels.tir import cast, index, loop, ramp, seq, unravel
+from footprint_compiler.kernels.tir import cast, index, loop, ramp, seq, splat, unravel
 
 
 def emit_matmul(fused: Fused, a: Any, b: Any, machine: Machine) -> tuple[Any, int]:
     """Body of the kernel and its multiply-accumulates.
 
     Args:
-        fused: an anchor of kind ``matmul`` with its epilogue.
+        fused: an anchor of kind ``matmul`` with its epilogue; zero points of quantized operands
+            are among its attributes.
         a, b: operands of rank two or more.
         machine: vector unit.
     """
+    zero_points = [int(fused.attrs.get(f"{which}zero_point", 0)) for which in ("", "second_")]
     batch = fused.out_shape[:-2]
     rows, depth = int(a.shape[-2]), int(a.shape[-1])
     columns = int(b.shape[-1])
@@ -42,11 +44,15 @@ def emit_matmul(fused: Fused, a: Any, b: Any, machine: Machine) -> tuple[Any, in
         at_a, at_b = batch_index(coordinates, a), batch_index(coordinates, b)
 
         def x_at(pixel: int, k: Any) -> Any:
-            return cast(tirx.BufferLoad(a, [*at_a, m + index(pixel), k]), str(a.dtype), dtype)
+            value = cast(tirx.BufferLoad(a, [*at_a, m + index(pixel), k]), str(a.dtype), dtype)
+            return value - tirx.const(zero_points[0], dtype) if zero_points[0] else value
 
         def w_at(vector: int, lane_count: int, k: Any) -> Any:
             where = ramp(n + index(vector * width), lane_count)
-            return cast(tirx.BufferLoad(b, [*at_b, k, where]), str(b.dtype), dtype, lane_count)
+            value = cast(tirx.BufferLoad(b, [*at_b, k, where]), str(b.dtype), dtype, lane_count)
+            if not zero_points[1]:
+                return value
+            return value - splat(tirx.const(zero_points[1], dtype), lane_count)
 
         def reduce(steps: Callable[[Sequence[Reduction]], Any]) -> Any:
             return steps([Reduction(0, depth, tuple(range(count)), x_at, w_at)])

@@ -1,7 +1,8 @@
 """Quantized operators as tensor expressions: an integer anchor, then requantization.
 
-All accumulate in int32 and finish with ``quant.fixed_point``'s definition. ``Output`` describes
-the tensor that is written: real = scale * (q - zero_point), clamped to [low, high].
+All accumulate in int32, or in int64 where that could overflow, and finish with
+``quant.fixed_point``'s definition. ``Output`` describes the tensor that is written:
+real = scale * (q - zero_point), clamped to [low, high].
 """
 
 from __future__ import annotations
@@ -11,8 +12,17 @@ from typing import Any
 
 from tvm import te, tirx
 
-from footprint_compiler.kernels.anchors import conv2d_nhwc, matmul, sum_pool2d_nhwc
+from footprint_compiler.kernels.anchors import (
+    conv2d_nhwc,
+    conv2d_transpose_nhwc,
+    matmul,
+    sum_pool2d_nhwc,
+)
 from footprint_compiler.kernels.requantize import clamped, requantized, shift_right_rounded
+from footprint_compiler.quant.fixed_point import FRACTION_BITS
+
+ENTRY_FRACTION_BITS = 5
+"""Of the entries of a table that is interpolated."""
 
 
 @dataclass(frozen=True)
@@ -25,28 +35,48 @@ class Output:
     dtype: str
 
 
+@dataclass(frozen=True)
+class Scaling:
+    """How sums become codes, besides the mantissa: see ``quant.fixed_point``.
+
+    Attributes:
+        left, fraction: of the multiplier.
+        accumulator: ``int32`` or ``int64``.
+    """
+
+    left: int = 0
+    fraction: int = FRACTION_BITS
+    accumulator: str = "int32"
+
+
 def _finish(
-    total: Any, bias: Any, mantissa: Any, left: int, output: Output, to_even: bool = False
+    total: Any, bias: Any, mantissa: Any, scaling: Scaling, output: Output, to_even: bool = False
 ) -> Any:
-    """Requantize ``total`` (..., C); ``bias`` and ``mantissa`` are int32 (C,) or absent."""
+    """Requantize ``total`` (..., C); ``bias`` (accumulator) and ``mantissa`` are (C,) or absent."""
 
     def element(*indices: Any) -> Any:
         value = total[indices]
         if bias is not None:
             value = value + bias[indices[-1]]
         factor = mantissa if isinstance(mantissa, tirx.IntImm) else mantissa[indices[-1]]
-        return requantized(
-            value,
-            factor,
-            left,
-            output.zero_point,
-            output.low,
-            output.high,
-            output.dtype,
-            to_even,
-        )
+        return _codes(value, factor, scaling, output, to_even)
 
     return te.compute(total.shape, element, name="requantize")
+
+
+def _codes(value: Any, factor: Any, scaling: Scaling, output: Output, to_even: bool) -> Any:
+    return requantized(
+        value,
+        factor,
+        scaling.left,
+        output.zero_point,
+        output.low,
+        output.high,
+        output.dtype,
+        to_even,
+        scaling.fraction,
+        scaling.accumulator,
+    )
 
 
 def quantized_conv2d(
@@ -59,19 +89,54 @@ def quantized_conv2d(
     dilation: list[int],
     groups: int,
     zero_point: int,
-    left: int,
+    scaling: Scaling,
     output: Output,
 ) -> Any:
-    """x int8 (N, H, W, C), w int8 (O, C/groups, KH, KW), bias and mantissa int32 (O,)."""
-    total = conv2d_nhwc(x, w, stride, padding, dilation, groups, zero_point)
-    return _finish(total, bias, mantissa, left, output)
+    """x (N, H, W, C), w (O, C/groups, KH, KW) of 8 or 16 bits; bias and int32 mantissa (O,)."""
+    wide = scaling.accumulator
+    total = conv2d_nhwc(x, w, stride, padding, dilation, groups, zero_point, wide)
+    return _finish(total, bias, mantissa, scaling, output)
+
+
+def quantized_conv2d_transpose(
+    x: Any,
+    w: Any,
+    bias: Any,
+    mantissa: Any,
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    groups: int,
+    out: list[int],
+    zero_point: int,
+    scaling: Scaling,
+    output: Output,
+) -> Any:
+    """The same with w (C, O/groups, KH, KW) and a result of shape ``out``."""
+    wide = scaling.accumulator
+    total = conv2d_transpose_nhwc(x, w, stride, padding, dilation, groups, out, zero_point, wide)
+    return _finish(total, bias, mantissa, scaling, output)
 
 
 def quantized_matmul(
-    a: Any, b: Any, bias: Any, mantissa: Any, zero_point: int, left: int, output: Output
+    a: Any, b: Any, bias: Any, mantissa: Any, zero_point: int, scaling: Scaling, output: Output
 ) -> Any:
-    """a int8 (..., K), b int8 (K, N) with zero point 0, bias and mantissa int32 (N,)."""
-    return _finish(matmul(a, b, zero_point), bias, mantissa, left, output)
+    """a (..., K), b (K, N) with zero point 0, of 8 or 16 bits; bias and int32 mantissa (N,)."""
+    total = matmul(a, b, zero_point, accumulator=scaling.accumulator)
+    return _finish(total, bias, mantissa, scaling, output)
+
+
+def quantized_product(
+    a: Any,
+    b: Any,
+    zero_points: tuple[int, int],
+    mantissa: int,
+    scaling: Scaling,
+    output: Output,
+) -> Any:
+    """a (..., M, K) x b (..., K, N), both activations; batch axes broadcast."""
+    total = matmul(a, b, *zero_points, scaling.accumulator)
+    return _finish(total, None, tirx.const(mantissa, "int32"), scaling, output, to_even=True)
 
 
 def quantized_average(
@@ -82,13 +147,47 @@ def quantized_average(
     out: list[int],
     zero_point: int,
     mantissa: int,
-    left: int,
+    scaling: Scaling,
     output: Output,
 ) -> Any:
-    """Average over windows that lie inside the image; the count is part of the multiplier."""
-    total = sum_pool2d_nhwc(x, kernel, stride, padding, out, zero_point)
+    """Average over windows of one size; the count is part of the multiplier."""
+    wide = scaling.accumulator
+    total = sum_pool2d_nhwc(x, kernel, stride, padding, out, zero_point, wide)
     factor = tirx.const(mantissa, "int32")
-    return _finish(total, None, factor, left, output, to_even=True)
+    return _finish(total, None, factor, scaling, output, to_even=True)
+
+
+def quantized_average_of_rest(
+    x: Any,
+    mantissas: Any,
+    kernel: list[int],
+    stride: list[int],
+    padding: list[int],
+    out: list[int],
+    ends: tuple[int, int, int, int],
+    zero_point: int,
+    scaling: Scaling,
+    output: Output,
+) -> Any:
+    """Average over the part of each window that counts.
+
+    Args:
+        mantissas: int32 (KH, KW): of the multiplier for each height and width of that part, less 1.
+        ends: first row, first column, end row and end column of what counts, padding or not.
+    """
+    wide = scaling.accumulator
+    total = sum_pool2d_nhwc(x, kernel, stride, padding, out, zero_point, wide)
+
+    def extent(axis: int, at: Any) -> Any:
+        begin = at * stride[axis] - padding[axis]
+        end = tirx.min(begin + kernel[axis], ends[axis + 2])
+        return tirx.max(end - tirx.max(begin, ends[axis]), 1)
+
+    def element(n: Any, h: Any, w: Any, c: Any) -> Any:
+        factor = mantissas[extent(0, h) - 1, extent(1, w) - 1]
+        return _codes(total[n, h, w, c], factor, scaling, output, True)
+
+    return te.compute(tuple(out), element, name="requantize")
 
 
 def quantized_add(
@@ -98,44 +197,76 @@ def quantized_add(
     factors: tuple[int, int],
     shift: int,
     output: Output,
+    wide: str = "int32",
 ) -> Any:
     """((a - za) * fa + (b - zb) * fb) / 2^shift to even, clamped; broadcast as in NumPy.
 
-    The factors share one shift and are below 2^20, so that the sum fits int32.
+    The factors share one shift. With 8-bit operands they are below 2^20, so that the sum fits
+    int32; otherwise ``wide`` is int64.
     """
 
     def value(x: Any, zero: int, factor: int) -> Any:
-        return (x.astype("int32") - tirx.const(zero, "int32")) * tirx.const(factor, "int32")
+        return (x.astype(wide) - tirx.const(zero, wide)) * tirx.const(factor, wide)
 
     def element(*indices: Any) -> Any:
         left = value(_at(a, indices), zero_points[0], factors[0])
         right = value(_at(b, indices), zero_points[1], factors[1])
-        total = shift_right_rounded(left + right, shift, "int32", to_even=True)
-        return clamped(total, output.zero_point, output.low, output.high, output.dtype)
+        total = shift_right_rounded(left + right, shift, wide, to_even=True)
+        return clamped(total, output.zero_point, output.low, output.high, output.dtype, wide)
 
     return te.compute(_broadcast(a.shape, b.shape), element, name="add")
 
 
 def quantized_multiply(
-    a: Any, b: Any, zero_points: tuple[int, int], mantissa: int, left: int, output: Output
+    a: Any,
+    b: Any,
+    zero_points: tuple[int, int],
+    mantissa: int,
+    scaling: Scaling,
+    output: Output,
 ) -> Any:
     """(a - za) * (b - zb) requantized; broadcast as in NumPy."""
+    wide = scaling.accumulator
 
     def element(*indices: Any) -> Any:
-        x = _at(a, indices).astype("int32") - tirx.const(zero_points[0], "int32")
-        y = _at(b, indices).astype("int32") - tirx.const(zero_points[1], "int32")
-        return requantized(
-            x * y,
-            tirx.const(mantissa, "int32"),
-            left,
-            output.zero_point,
-            output.low,
-            output.high,
-            output.dtype,
-            to_even=True,
-        )
+        x = _at(a, indices).astype(wide) - tirx.const(zero_points[0], wide)
+        y = _at(b, indices).astype(wide) - tirx.const(zero_points[1], wide)
+        return _codes(x * y, tirx.const(mantissa, "int32"), scaling, output, True)
 
     return te.compute(_broadcast(a.shape, b.shape), element, name="multiply")
+
+
+def rescale(x: Any, zero_point: int, mantissa: int, scaling: Scaling, output: Output) -> Any:
+    """x - zero_point requantized: the same numbers with other codes."""
+    wide = scaling.accumulator
+
+    def element(*indices: Any) -> Any:
+        value = x[indices].astype(wide) - tirx.const(zero_point, wide)
+        return _codes(value, tirx.const(mantissa, "int32"), scaling, output, True)
+
+    return te.compute(x.shape, element, name="rescale")
+
+
+def interpolated(x: Any, table: Any, lowest: int, bits: int, output: Output) -> Any:
+    """A function of a 16-bit tensor, linear between entries that are 2^``bits`` codes apart.
+
+    ``table`` is int32 (2^(16 - bits) + 1,): the function in steps of the output, times
+    2^``ENTRY_FRACTION_BITS``, at most 2^22 in magnitude. With i = (x - lowest) >> bits and
+    r = (x - lowest) mod 2^bits the result is (T[i] (2^bits - r) + T[i + 1] r) / 2^(bits +
+    ENTRY_FRACTION_BITS) to the nearest integer, halves up, with the zero point, clamped.
+    """
+    whole = tirx.const(1 << bits, "int32")
+    one = tirx.const(1, "int32")
+
+    def element(*indices: Any) -> Any:
+        place = x[indices].astype("int32") - tirx.const(lowest, "int32")
+        at = tirx.shift_right(place, tirx.const(bits, "int32"))
+        rest = tirx.bitwise_and(place, whole - one)
+        total = table[at] * (whole - rest) + table[at + one] * rest
+        code = shift_right_rounded(total, bits + ENTRY_FRACTION_BITS, "int32", to_even=False)
+        return clamped(code, output.zero_point, output.low, output.high, output.dtype)
+
+    return te.compute(x.shape, element, name="interpolated")
 
 
 def lookup(x: Any, table: Any, lowest: int) -> Any:

@@ -18,19 +18,22 @@ def requantized(
     high: int,
     dtype: str,
     to_even: bool = False,
+    fraction: int = FRACTION_BITS,
+    wide: str = "int32",
 ) -> Any:
-    """An int32 expression scaled, shifted by the zero point, clamped and narrowed to ``dtype``.
+    """An accumulator scaled, shifted by the zero point, clamped and narrowed to ``dtype``.
 
     Args:
-        accumulator, mantissa: int32 expressions.
-        left, zero_point, low, high: constants of the tensor.
+        accumulator: an expression of the dtype ``wide``, int32 or int64.
+        mantissa: an int32 expression.
+        left, zero_point, low, high, fraction: constants of the tensor.
         to_even: send halves to the even neighbour instead of up.
     """
     if left:
         accumulator = tirx.shift_left(accumulator, tirx.const(left, "int32"))
     product = accumulator.astype("int64") * mantissa.astype("int64")
-    value = shift_right_rounded(product, FRACTION_BITS, "int64", to_even).astype("int32")
-    return clamped(value, zero_point, low, high, dtype)
+    value = shift_right_rounded(product, fraction, "int64", to_even)
+    return clamped(value.astype(wide), zero_point, low, high, dtype, wide)
 
 
 def shift_right_rounded(value: Any, bits: int, wide: str, to_even: bool) -> Any:
@@ -44,8 +47,10 @@ def shift_right_rounded(value: Any, bits: int, wide: str, to_even: bool) -> Any:
     return result - tirx.Select(half, tirx.bitwise_and(result, one), zero)
 
 
-def clamped(value: Any, zero_point: int, low: int, high: int, dtype: str) -> Any:
-    """Add the zero point, clamp and narrow."""
-    moved = value + tirx.const(zero_point, "int32")
-    bounded = tirx.max(tirx.min(moved, tirx.const(high, "int32")), tirx.const(low, "int32"))
+def clamped(
+    value: Any, zero_point: int, low: int, high: int, dtype: str, wide: str = "int32"
+) -> Any:
+    """Add the zero point, clamp and narrow; ``value`` has the dtype ``wide``."""
+    moved = value + tirx.const(zero_point, wide)
+    bounded = tirx.max(tirx.min(moved, tirx.const(high, wide)), tirx.const(low, wide))
     return bounded.astype(dtype)

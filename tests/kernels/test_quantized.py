@@ -16,17 +16,22 @@ from footprint_compiler.quant.fixed_point import (
     requantize,
     saturate,
     shift_right_rounded,
+    wide_fixed_point,
 )
 from tests.kernels.harness import Bench, Fleet, assignments
 from tests.kernels.reference import conv2d, wide
 
-LIMITS = {"int8": (-128, 127), "uint8": (0, 255)}
+LIMITS = {"int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32767), "uint16": (0, 65535)}
 RNG = np.random.default_rng(3)
 
 
 def _output(zero_point: int, dtype: str = "int8", low: int | None = None) -> q.Output:
     bottom, top = LIMITS[dtype]
     return q.Output(zero_point, bottom if low is None else low, top, dtype)
+
+
+def scaling(form: Multiplier) -> q.Scaling:
+    return q.Scaling(form.left)
 
 
 def _finished(total: np.ndarray, form: Multiplier, out: q.Output, to_even: bool) -> np.ndarray:
@@ -80,6 +85,32 @@ def _requantize(bench: Bench, name: str, multiplier: Any, to_even: bool) -> None
     bench.add(name, make, [acc], _finished(acc, form, output, to_even))
 
 
+def _requantize_wide(bench: Bench, name: str, multiplier: Any, bound: int, dtype: str) -> None:
+    """int64 accumulators up to ``bound``; results beyond int32 are clamped, not wrapped."""
+    form = wide_fixed_point(multiplier, bound)
+    channels = len(form.mantissa)
+    near = np.rint(np.arange(-300, 301)[:, None] / 2 / np.atleast_1d(multiplier))
+    extremes = np.repeat([[-bound], [bound], [0], [-1], [1]], channels, 1)
+    acc = np.concatenate([near + i for i in (-1, 0, 1)] + [extremes])
+    acc = np.clip(acc, -bound, bound).astype(np.int64)
+    low, high = LIMITS[dtype]
+    zero = 1234 if dtype == "uint16" else -7
+    output = q.Output(zero, low, high, dtype)
+
+    def compute(x: Any, mantissa: Any) -> Any:
+        return te.compute(
+            x.shape,
+            lambda i, c: requantized(
+                x[i, c], mantissa[c], 0, zero, low, high, dtype, True, form.fraction, "int64"
+            ),
+        )
+
+    def make(v: Any) -> Any:
+        return _call(relax.BlockBuilder.current(), compute, v, _const(form.mantissa), tensors=2)
+
+    bench.add(name, make, [acc], _finished(acc, form, output, True))
+
+
 def _conv(
     bench: Bench, name: str, dtype: str, channels: int, out: int, groups: int, **geometry: Any
 ) -> None:
@@ -100,7 +131,7 @@ def _conv(
 
     def make(v: Any) -> Any:
         constants = _const(w, "int8"), _const(bias), _const(form.mantissa)
-        rest = (stride, padding, dilation, groups, zero, form.left, output)
+        rest = (stride, padding, dilation, groups, zero, scaling(form), output)
         builder = relax.BlockBuilder.current()
         return _call(builder, q.quantized_conv2d, v, *constants, *rest, tensors=4)
 
@@ -118,7 +149,7 @@ def _dense(bench: Bench, name: str, dtype: str, rows: int, depth: int, columns: 
     def make(v: Any) -> Any:
         constants = _const(w, "int8"), _const(bias), _const(form.mantissa)
         builder = relax.BlockBuilder.current()
-        rest = (zero, form.left, output)
+        rest = (zero, scaling(form), output)
         return _call(builder, q.quantized_matmul, v, *constants, *rest, tensors=4)
 
     bench.add(name, make, [a], expected)
@@ -135,7 +166,7 @@ def _average(bench: Bench, name: str, kernel: int, stride: int, channels: int, d
     shape = [1, *size, channels]
 
     def make(v: Any) -> Any:
-        rest = ([kernel] * 2, [stride] * 2, [0] * 4, shape, zero, form.mantissa[0], form.left)
+        rest = ([kernel] * 2, [stride] * 2, [0] * 4, shape, zero, form.mantissa[0], scaling(form))
         builder = relax.BlockBuilder.current()
         return _call(builder, q.quantized_average, v, *rest, output, tensors=1)
 
@@ -159,7 +190,7 @@ def _pair(bench: Bench, name: str, shapes: tuple[Any, Any], dtypes: tuple[str, s
 
     def multiply(v: Any, w: Any) -> Any:
         builder = relax.BlockBuilder.current()
-        rest = ((11, 90), form.mantissa[0], form.left, output)
+        rest = ((11, 90), form.mantissa[0], scaling(form), output)
         return _call(builder, q.quantized_multiply, v, w, *rest, tensors=2)
 
     bench.add(f"multiply-{name}", multiply, [a, b], _finished(x * y, form, output, True))
@@ -186,6 +217,13 @@ def _bench() -> Bench:
             ("left", 37.3), ("third", 1 / 3), ("spread", [0.9, 0.9 * 2.0**-20, 0.5, 0.25, 1e-4]),
         ):  # fmt: skip
             _requantize(bench, f"{label}-{rule}", multiplier, to_even)
+    for label, multiplier, bound in (
+        ("wide-tiny", 2.0**-30, 2**45), ("wide-small", 1e-5, 2**33), ("wide-one", 1.0, 2**31),
+        ("wide-large", 1e5, 2**20), ("wide-spread", [0.3, 1e-4, 0.02], 2**38),
+        ("wide-beyond", 0.5, 2**50),
+    ):  # fmt: skip
+        for dtype in ("int16", "uint16", "int8"):
+            _requantize_wide(bench, f"{label}-{dtype}", multiplier, bound, dtype)
     for dtype in ("int8", "uint8"):
         for channels in (1, 3, 9, 33):
             _conv(bench, f"conv-{dtype}-{channels}", dtype, channels, 11, 1)

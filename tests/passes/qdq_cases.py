@@ -10,15 +10,22 @@ import numpy as np
 from tvm import relax
 
 from footprint_compiler.quant.fixed_point import (
+    Multiplier,
     fixed_point,
     requantize,
     saturate,
     shift_right_rounded,
+    wide_fixed_point,
 )
 from tests.kernels.reference import conv2d, pool2d, wide
 
 op = relax.op
-LIMITS = {"int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32767)}
+LIMITS = {
+    "int8": (-128, 127),
+    "uint8": (0, 255),
+    "int16": (-32768, 32767),
+    "uint16": (0, 65535),
+}
 
 
 @dataclass(frozen=True)
@@ -112,13 +119,42 @@ def weights(
     return Weights(codes, scale, zero, axis)
 
 
+def form_of(multipliers: float | np.ndarray, bound: float) -> Multiplier:
+    """int32 accumulators where ``bound`` fits 30 bits after the shift, else int64."""
+    values = np.asarray(multipliers)
+    if values.max() < 2**15:
+        form = fixed_point(values)
+        if bound * 2**form.left < 2**30:
+            return form
+    return wide_fixed_point(values, int(np.ceil(bound)))
+
+
+def furthest(x: Q) -> int:
+    """The largest magnitude of a code less the zero point."""
+    return max(abs(limit - x.zero) for limit in LIMITS[x.dtype])
+
+
 def linear(
-    total: np.ndarray, x: Q, w: Weights, y: Q, bias: np.ndarray | None, low: float, high: float
+    total: np.ndarray,
+    x: Q,
+    w: Weights,
+    y: Q,
+    bias: np.ndarray | None,
+    low: float,
+    high: float,
+    channel: int = 0,
 ) -> np.ndarray:
-    """The stated arithmetic; ``total`` has the channel last."""
+    """The stated arithmetic; ``total`` has the channel last, the weights at axis ``channel``."""
     scale = x.real * w.real
-    codes = 0 if bias is None else np.rint(bias.astype("float64") / scale).astype(np.int64)
-    form = fixed_point(scale / y.real)
+    codes = np.zeros(1, np.int64)
+    if bias is not None:
+        codes = np.rint(bias.astype("float64") / scale).astype(np.int64)
+    rows = np.moveaxis(w.centred, channel, 0).reshape(w.centred.shape[channel], -1)
+    ends = [max(limit - x.zero, 0) for limit in LIMITS[x.dtype][1:]]
+    ends += [min(limit - x.zero, 0) for limit in LIMITS[x.dtype][:1]]
+    up, down = np.maximum(rows, 0).sum(1), np.minimum(rows, 0).sum(1)
+    most = np.maximum(up * ends[0] + down * ends[1], -up * ends[1] - down * ends[0])
+    form = form_of(scale / y.real, float((most + np.abs(codes)).max()))
     return y.clamp(requantize(total + codes, form), low, high)
 
 
@@ -199,7 +235,11 @@ def dense(
     matrix = w.centred.T if transposed else w.centred
     total = (wide(codes) - x.zero) @ matrix
     low = 0 if relu else -np.inf
-    return Case(make, (codes,), linear(total, x, w, y, real if bias else None, low, np.inf))
+    return Case(
+        make,
+        (codes,),
+        linear(total, x, w, y, real if bias else None, low, np.inf, int(not transposed)),
+    )
 
 
 def pair(a: Q, b: Q, y: Q, kind: str, shapes: tuple[Any, Any], *, constant: bool = False) -> Case:
@@ -214,14 +254,17 @@ def pair(a: Q, b: Q, y: Q, kind: str, shapes: tuple[Any, Any], *, constant: bool
 
     left, right = wide(one) - a.zero, wide(two) - b.zero
     if kind == "multiply":
-        result = requantize(left * right, fixed_point(a.real * b.real / y.real), True)
+        form = form_of(a.real * b.real / y.real, furthest(a) * furthest(b))
+        result = requantize(left * right, form, True)
     else:
         ratios = a.real / y.real, b.real / y.real
-        shift = min(24, 19 - int(np.ceil(np.log2(max(ratios)))))
+        exponent = int(np.ceil(np.log2(max(ratios))))
+        narrow = "16" not in a.dtype + b.dtype and exponent < 10
+        shift = min(24, 19 - exponent) if narrow else min(44, 30 - exponent)
         factors = [round(ratio * 2**shift) for ratio in ratios]
         sign = -1 if kind == "subtract" else 1
         total = left * factors[0] + sign * right * factors[1]
-        assert np.abs(total).max() < 2**30
+        assert np.abs(total).max() < (2**30 if narrow else 2**49)
         result = shift_right_rounded(total, shift, True)
     return Case(make, (one,) if constant else (one, two), y.clamp(result))
 
@@ -234,7 +277,8 @@ def average(
     nhwc = (wide(codes) - x.zero).transpose(0, 2, 3, 1)
     ones = np.ones((channels, 1, *kernel), np.int64)
     total = conv2d(nhwc, ones, stride, (pad,) * 4, groups=channels)
-    form = fixed_point(x.real / (y.real * kernel[0] * kernel[1]))
+    size = kernel[0] * kernel[1]
+    form = form_of(x.real / (y.real * size), size * furthest(x))
     result = y.clamp(requantize(total, form, True)).transpose(0, 3, 1, 2)
 
     def make(v: Any) -> Any:
@@ -248,7 +292,7 @@ def mean(x: Q, y: Q, shape: tuple[int, ...], axes: tuple[int, ...], keep: bool) 
     codes = x.codes(*shape)
     total = (wide(codes) - x.zero).sum(axes, keepdims=keep)
     count = int(np.prod([shape[axis] for axis in axes]))
-    form = fixed_point(x.real / (y.real * count))
+    form = form_of(x.real / (y.real * count), count * furthest(x))
     result = y.clamp(requantize(total, form, True)).reshape(total.shape)
     return Case(lambda v: y.into(op.mean(x.out_of(v), list(axes), keep)), (codes,), result)
 
@@ -257,6 +301,9 @@ def recoded(x: Q, y: Q, codes: np.ndarray, low: float = -np.inf) -> np.ndarray:
     """The codes of ``y`` for the numbers of ``x``."""
     if (x.real, x.zero, x.dtype, low) == (y.real, y.zero, y.dtype, -np.inf):
         return codes
+    if "16" in x.dtype:
+        values = requantize(wide(codes) - x.zero, form_of(x.real / y.real, furthest(x)), True)
+        return y.clamp(values, low)
     real = (wide(codes) - x.zero).astype(np.float32) * np.float32(x.scale)
     return y.clamp(np.rint(real / np.float32(y.scale)).astype(np.int64), low)
 

@@ -99,14 +99,55 @@ def _cases() -> dict[str, Case]:
         cases[f"{kind}-channels"] = pair(U, Y, V, kind, (image, (9, 1, 1)))
         cases[f"{kind}-scalar"] = pair(U, X, Y, kind, ((3, 8), (1,)), constant=True)
         cases[f"{kind}-constant"] = pair(X, U, Y, kind, ((3, 33), (33,)), constant=True)
+    cases |= _sixteen_bits()
     halves = Q(0.5, 1), Q(0.5, -3), Q(1.0, 5)
     cases["add-halves"] = pair(*halves, "add", (image, image))
     cases["add-small"] = pair(Q(1e-4, 1), Q(2.0, 2), Q(2.5, 0), "add", (image, image))
+    cases["add-large"] = pair(X, Y, Q(1e-5, 0), "add", (image, image))
+    cases["multiply-large"] = pair(X, Y, Q(1e-7, 0), "multiply", (image, image))
+    cases["average-large"] = average(X, Q(0.001, 0), (2, 2), (2, 2), 9)
+    cases["dense-large"] = dense(X, Q(2e-7, 0), (2, 6), 4, bias=False)
+    cases["dense-larger"] = dense(X, Q(1e-9, 0), (2, 6), 4, per_channel=False, bias=False)
+    cases["dense-deep"] = dense(Q(0.1, -128), Q(900.0, 3), (1, 34000), 2)
     cases["average"] = average(X, X, (2, 2), (2, 2), 9)
     cases["average-overlapping"] = average(U, Y, (3, 2), (1, 2), 3)
     cases["average-padded"] = average(U, V, (3, 3), (2, 2), 9, pad=1)
     cases["average-global"] = average(U, V, (7, 6), (1, 1), 33)
     return cases
+
+
+S, T = Q(1 / 8192, 0, "int16"), Q(0.0007, -900, "int16")
+UNSIGNED = Q(1e-4, 31000, "uint16")
+
+
+def _sixteen_bits() -> dict[str, Case]:
+    image = (2, 9, 4, 5)
+    cases = {
+        "conv": conv(S, T, 3, 7, clamp=RELU),
+        "conv-wide": conv(T, S, 33, 5, padding=(0, 1, 2, 1), stride=(2, 1)),
+        "conv-unsigned": conv(UNSIGNED, T, 8, 8, per_channel=False, bias="float"),
+        "conv-from-8": conv(X, T, 3, 9),
+        "conv-to-8": conv(S, Y, 9, 8, kernel=(1, 1), padding=(0, 0, 0, 0)),
+        "depthwise": conv(S, T, 9, 9, groups=9, clamp=(-1, 6)),
+        "depthwise-wide": conv(UNSIGNED, S, 17, 17, groups=17, kernel=(7, 7)),
+        "grouped": conv(T, T, 8, 12, groups=4),
+        "dense": dense(S, T, (3, 127), 33),
+        "dense-wide": dense(UNSIGNED, T, (2, 600), 9, transposed=True, relu=True),
+        "mean": mean(T, T, (2, 9, 3, 5), (2, 3), True),
+        "average": average(S, T, (2, 2), (2, 2), 9),
+        "average-unsigned": average(UNSIGNED, T, (3, 2), (1, 2), 3),
+        "max-pool": max_pool(Q(0.1, 200, "int16"), (0, 1, 1, 0), (1, 1)),
+        "max-pool-relu": max_pool(Q(0.1, 20, "int16"), (1, 1, 1, 1), (2, 2), Q(0.1, 20, "int16")),
+        "concat": concat((S, X, UNSIGNED), T),
+        "to-8": moved(T, (3, 4), lambda v: v, lambda q: q, X),
+        "from-8": moved(U, (3, 4), lambda v: v, lambda q: q, S),
+        "transpose": moved(T, (2, 3, 4), lambda v: op.permute_dims(v), lambda q: q.transpose()),
+    }
+    for kind in ("add", "subtract", "multiply"):
+        cases[kind] = pair(S, T, Q(0.0009, 3, "int16"), kind, (image, image))
+        cases[f"{kind}-mixed"] = pair(UNSIGNED, X, T, kind, (image, (9, 1, 1)))
+        cases[f"{kind}-constant"] = pair(T, S, Y, kind, ((3, 33), (33,)), constant=True)
+    return {f"16-{name}": case for name, case in cases.items()}
 
 
 CASES = _cases()
@@ -178,24 +219,24 @@ def _per_channel(v: Any) -> Any:
     return op.dequantize(v, scale, zero, 1, "float32")
 
 
+def _per_channel_output(v: Any) -> Any:
+    scale, zero = _real([0.1, 0.2, 0.3, 0.1]), relax.const(np.zeros(4, "int8"))
+    return op.quantize(op.add(v, v), scale, zero, 1, "int8")
+
+
 LINEAR_DECLINES: dict[str, Any] = {
     "weights-of-16-bits": _linear(codes=np.full((6, 4), 255, "int16")),
     "scales-along-the-sum": _linear(scale=np.linspace(0.01, 0.06, 6), axis=0),
     "bias-along-rows": _linear(_real(np.arange(4)[:, None])),
     "bias-that-broadcasts": _linear(_real(np.ones((3, 1, 4)))),
-    "bias-beyond-int32": _linear(_real(np.full(4, 0.04 * 0.05 * 2**30)), y=Q(1e6, 0)),
+    "bias-beyond-int64": _linear(_real(np.full(4, 0.04 * 0.05 * 2.0**62)), y=Q(1e12, 0)),
     "bias-not-on-the-grid": _linear(_real(np.full(4, 0.0009)), y=Q(0.002, 0)),
-    "multiplier-beyond": _linear(y=Q(1e-8, 0)),
-    "shifted-sum-beyond": _linear(codes=np.full((6, 4), 90, "int8"), y=Q(2e-7, 0)),
-    "int16-output": _linear(y=Q(0.1, 0, "int16")),
+    "multiplier-beyond": _linear(y=Q(1e-13, 0)),
 }
 IMAGE = (1, 4, 6, 6)
 DECLINES: dict[str, tuple[tuple[int, ...], Any]] = {
     **{name: ((4, 6), make) for name, make in LINEAR_DECLINES.items()},
-    "sum-beyond-int32": (
-        (1, 34000),
-        _linear(x=Q(0.1, -128), codes=np.full((34000, 1), 127, "int8")),
-    ),
+    "output-per-channel": ((3, 4), lambda v: _per_channel_output(X.out_of(v))),
     "activation-per-channel": (
         (3, 4),
         lambda v: Y.into(
@@ -203,12 +244,12 @@ DECLINES: dict[str, tuple[tuple[int, ...], Any]] = {
         ),
     ),
     "add-float": ((3, 4), lambda v: Y.into(op.add(X.out_of(v), _real(np.arange(4))))),
-    "add-ratio": ((3, 4), lambda v: Q(1e-5, 0).into(op.add(X.out_of(v), Y.out_of(v)))),
+    "add-ratio": ((3, 4), lambda v: Q(1e-11, 0).into(op.add(X.out_of(v), Y.out_of(v)))),
     "add-per-channel": ((3, 4), lambda v: Y.into(op.add(_per_channel(v), X.out_of(v)))),
     "multiply-float": ((3, 4), lambda v: Y.into(op.multiply(X.out_of(v), _real(np.arange(4))))),
     "multiply-ratio": (
         (3, 4),
-        lambda v: Q(1e-7, 0).into(op.multiply(X.out_of(v), Y.out_of(v))),
+        lambda v: Q(1e-15, 0).into(op.multiply(X.out_of(v), Y.out_of(v))),
     ),
     "average-padded": (
         IMAGE,
@@ -219,10 +260,6 @@ DECLINES: dict[str, tuple[tuple[int, ...], Any]] = {
         lambda v: X.into(
             op.nn.avg_pool2d(X.out_of(v), (3, 2), (2, 2), ceil_mode=True, layout="NHWC")
         ),
-    ),
-    "average-enlarged": (
-        IMAGE,
-        lambda v: Q(0.001, 0).into(op.nn.avg_pool2d(X.out_of(v), (2, 2), layout="NHWC")),
     ),
     "mean-apart": (IMAGE, lambda v: X.into(op.mean(X.out_of(v), [1, 3]))),
     "concat-float": (

@@ -16,6 +16,7 @@ from footprint_compiler.quant.fixed_point import (
     requantize,
     saturate,
     shift_right_rounded,
+    wide_fixed_point,
 )
 
 EDGES = [
@@ -95,6 +96,53 @@ def test_no_intermediate_leaves_64_bits() -> None:
     want = [(int(a) * form.mantissa[0] + 2**30) >> 31 for a in extremes]
     np.testing.assert_array_equal(requantize(extremes, form), want)
     assert max(abs(int(a) * form.mantissa[0]) for a in extremes) + 2**30 < 2**63
+
+
+WIDE = [(2.0**-40, 2**50), (1e-6, 2**40), (1 / 3, 2**31), (0.5, 2**33), (1.0, 2**38),
+        (1 - 2.0**-40, 2**33), (37.3, 2**34), (1e5, 2**20),
+        (2.0**20, 2**36), (3.3, 255)]  # fmt: skip
+
+
+@pytest.mark.parametrize("to_even", [False, True])
+@pytest.mark.parametrize(("multiplier", "bound"), WIDE)
+def test_wide_is_the_stated_formula_in_exact_arithmetic(
+    multiplier: float, bound: int, to_even: bool
+) -> None:
+    form = wide_fixed_point(multiplier, bound)
+    rng = np.random.default_rng(0)
+    near = np.rint(np.arange(-70000, 70000, 7) / 2 / multiplier)
+    near = near[np.abs(near) < bound]
+    extremes = [-bound, bound, bound - 1, 0, 1, -1]
+    accumulators = np.concatenate([near, rng.integers(-bound, bound, 300), extremes])
+    accumulators = accumulators.astype(np.int64)
+    exact = Fraction(form.mantissa[0], 2**form.fraction)
+    want = [nearest(int(a) * exact, to_even) for a in accumulators]
+    np.testing.assert_array_equal(requantize(accumulators, form, to_even), want)
+
+
+@pytest.mark.parametrize(("multiplier", "bound"), WIDE)
+def test_wide_uses_every_bit_and_none_too_many(multiplier: float, bound: int) -> None:
+    form = wide_fixed_point(multiplier, bound)
+    assert form.left == 0
+    assert 1 <= form.fraction <= 62
+    assert 0 < form.mantissa[0] < INT32
+    assert bound * form.mantissa[0] + 2 ** (form.fraction - 1) < 2**63
+    unit = Fraction(1, 2**form.fraction)
+    assert abs(form.mantissa[0] * unit - Fraction(multiplier)) <= unit / 2
+    more = 2 * form.mantissa[0]
+    assert more >= INT32 // 2 or bound * more >= 2**60 or form.fraction == 62
+
+
+def test_wide_of_channels_shares_the_fraction() -> None:
+    form = wide_fixed_point(np.array([0.3, 1e-3, 2.0]), 2**35)
+    assert len(form.mantissa) == 3
+    assert form == wide_fixed_point(np.array([0.3, 1e-3, 2.0]), 2**35 + 1)
+
+
+@pytest.mark.parametrize(("bad", "bound"), [(2.0**30, 1), (-1.0, 9), (np.nan, 9), (1e6, 2**60)])
+def test_wide_refuses_what_does_not_fit(bad: float, bound: int) -> None:
+    with pytest.raises(ValueError, match=r"out of range|no room"):
+        wide_fixed_point(bad, bound)
 
 
 @pytest.mark.parametrize("bad", [-1e-9, 2.0**15, np.inf, np.nan, [0.5, np.nan], [0.5, -0.5]])
