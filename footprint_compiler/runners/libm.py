@@ -59,7 +59,7 @@ def build_libm(triple: str, cpu: str) -> Path:
     """A static library of the functions that compiler-rt lacks, from the cache if it is there.
 
     Args:
-        triple: zig's target, without an operating system, of an Arm architecture.
+        triple: zig's target, without an operating system.
         cpu: zig's name of the CPU.
 
     Raises:
@@ -70,7 +70,8 @@ def build_libm(triple: str, cpu: str) -> Path:
     def make(folder: Path) -> Path:
         lib = _lib_folder()
         musl = lib / "libc" / "musl"
-        architecture = "aarch64" if triple.startswith("aarch64") else "arm"
+        first = triple.split("-", maxsplit=1)[0]
+        architecture = first if first in ("aarch64", "x86_64") else "arm"
         includes = [
             musl / "arch" / architecture,
             musl / "arch" / "generic",

@@ -4,6 +4,7 @@
 #define FPC_PORT_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 /* Opens a file of the working directory; returns a handle, negative on failure. */
 int port_open(const char *name, int for_writing);
@@ -23,6 +24,11 @@ void port_say(const char *text);
 void port_trap_unaligned(void);
 
 void port_exit(int status) __attribute__((noreturn));
+
+/* Nanoseconds of a clock that never goes back, and zeroed pages (NULL: there are none); in
+ * port_linux.c only. */
+uint64_t port_now_ns(void);
+void *port_map(size_t bytes);
 
 /* call_on_stack.S: calls function(argument) with the stack pointer at `top`; returns its result. */
 int call_on_stack(int (*function)(void *), void *argument, void *top);

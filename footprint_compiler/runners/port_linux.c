@@ -1,4 +1,4 @@
-/* The harness as a Linux program without a C library, run here or under qemu-user: six system calls.
+/* A Linux program without a C library, run here or under qemu-user: a few system calls.
  * Source: the Linux system call tables and calling conventions of arm64, Arm EABI and x86-64. */
 #include "port.h"
 
@@ -6,47 +6,67 @@
 
 #if defined(__aarch64__)
 enum { OPENAT = 56, CLOSE = 57, LSEEK = 62, READ = 63, WRITE = 64, EXIT_GROUP = 94 };
+enum { CLOCK_GETTIME = 113, MAP = 222 };
 #define NUMBER "x8"
 #define RESULT "x0"
 #define SECOND "x1"
 #define THIRD "x2"
 #define FOURTH "x3"
+#define FIFTH "x4"
+#define SIXTH "x5"
 #elif defined(__x86_64__)
 enum { OPENAT = 257, CLOSE = 3, LSEEK = 8, READ = 0, WRITE = 1, EXIT_GROUP = 231 };
+enum { CLOCK_GETTIME = 228, MAP = 9 };
+#define FOURTH "r10"
+#define FIFTH "r8"
+#define SIXTH "r9"
 #else
 enum { OPENAT = 322, CLOSE = 6, LSEEK = 19, READ = 3, WRITE = 4, EXIT_GROUP = 248 };
+enum { CLOCK_GETTIME = 263, MAP = 192 };
 #define NUMBER "r7"
 #define RESULT "r0"
 #define SECOND "r1"
 #define THIRD "r2"
 #define FOURTH "r3"
+#define FIFTH "r4"
+#define SIXTH "r5"
 #endif
 enum { CURRENT_FOLDER = -100, READ_ONLY = 0, WRITE_CREATE_TRUNCATE = 01 | 0100 | 01000 };
 
 int main(void);
 
+static long call6(long number, long a, long b, long c, long d, long e, long f)
+{
 #if defined(__x86_64__)
-static long call(long number, long a, long b, long c, long d)
-{
-    register long r10 __asm__("r10") = d;
+    long result;
+    register long r3 __asm__(FOURTH) = d;
+    register long r4 __asm__(FIFTH) = e;
+    register long r5 __asm__(SIXTH) = f;
     __asm__ volatile("syscall"
-                     : "+a"(number)
-                     : "D"(a), "S"(b), "d"(c), "r"(r10)
+                     : "=a"(result)
+                     : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r3), "r"(r4), "r"(r5)
                      : "rcx", "r11", "memory");
-    return number;
-}
+    return result;
 #else
-static long call(long number, long a, long b, long c, long d)
-{
     register long in_number __asm__(NUMBER) = number;
     register long r0 __asm__(RESULT) = a;
     register long r1 __asm__(SECOND) = b;
     register long r2 __asm__(THIRD) = c;
     register long r3 __asm__(FOURTH) = d;
-    __asm__ volatile("svc #0" : "+r"(r0) : "r"(in_number), "r"(r1), "r"(r2), "r"(r3) : "memory");
+    register long r4 __asm__(FIFTH) = e;
+    register long r5 __asm__(SIXTH) = f;
+    __asm__ volatile("svc #0"
+                     : "+r"(r0)
+                     : "r"(in_number), "r"(r1), "r"(r2), "r"(r3), "r"(r4), "r"(r5)
+                     : "memory");
     return r0;
-}
 #endif
+}
+
+static long call(long number, long a, long b, long c, long d)
+{
+    return call6(number, a, b, c, d, 0, 0);
+}
 
 int port_open(const char *name, int for_writing)
 {
@@ -100,6 +120,23 @@ void port_say(const char *text)
 
 void port_trap_unaligned(void)
 {
+}
+
+uint64_t port_now_ns(void)
+{
+    struct {
+        long seconds, nanoseconds;
+    } now = {0, 0};
+    enum { MONOTONIC = 1 };
+    (void)call(CLOCK_GETTIME, MONOTONIC, (long)&now, 0, 0);
+    return (uint64_t)now.seconds * 1000000000u + (uint64_t)now.nanoseconds;
+}
+
+void *port_map(size_t bytes)
+{
+    enum { READ_WRITE = 3, PRIVATE_ANONYMOUS = 0x22, LARGEST_ERROR = 4095 };
+    long place = call6(MAP, 0, (long)bytes, READ_WRITE, PRIVATE_ANONYMOUS, -1, 0);
+    return (unsigned long)place > (unsigned long)-LARGEST_ERROR - 1 ? NULL : (void *)place;
 }
 
 void port_exit(int status)
