@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from footprint_compiler.errors import PlanError
 from footprint_compiler.memory.exact import minimise
 from footprint_compiler.memory.hill_climb import hill_climb
 from footprint_compiler.memory.live_ranges import Storage, live_storages, owner_ranges, scratch_name
 from footprint_compiler.memory.lower_bound import lower_bound
+from footprint_compiler.memory.overlaps import find_gaps
 from footprint_compiler.memory.plan import MemoryPlan, Placement
 from footprint_compiler.memory.planners import best_of
 from footprint_compiler.memory.problem import Buffer, Problem, Solution
@@ -43,7 +45,8 @@ def plan_memory(
     """
     _check_alignments(program, align_bytes)
     storages = live_storages(program, align_bytes)
-    problem = as_problem(storages)
+    gaps = find_gaps(program, storages, locate_tensors(program))
+    problem = replace(as_problem(storages), gaps=gaps)
     planner, solution, proven_bytes = solve(problem, solve_nodes)
     bound = lower_bound(problem)
     arena_align = max([align_bytes, *(storage.align_bytes for storage in storages)])

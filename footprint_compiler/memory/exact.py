@@ -59,9 +59,12 @@ class Exact:
 
 
 def minimise(problem: Problem, incumbent: Solution, max_nodes: int) -> Exact:
-    """Improve a valid solution, or prove it minimal, within ``max_nodes`` nodes."""
+    """Improve a valid solution, or prove it minimal, within ``max_nodes`` nodes.
+
+    A problem with pairs that may share bytes keeps its solution: the search is for rectangles.
+    """
     bound = lower_bound(problem).bytes
-    if incumbent.height == bound or max_nodes <= 0:
+    if incumbent.height == bound or max_nodes <= 0 or problem.gaps:
         return Exact(incumbent, bound, 0)
     instance = as_instance(problem)
     if len(instance.buffers) > MOST_BUFFERS:

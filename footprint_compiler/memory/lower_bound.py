@@ -5,6 +5,8 @@ divisor of their alignments, so each buffer but the topmost takes its size round
 one is topmost is the planner's choice: the bound lets it be the one that wastes most.
 
     bound(step) = sum(round_up(size, g)) - max(round_up(size, g) - size)
+
+Each pair that may share bytes lowers the bound by as much as it can share at best.
 """
 
 from __future__ import annotations
@@ -37,9 +39,32 @@ def lower_bound(problem: Problem) -> LowerBound:
         if position + 1 < len(starts) and buffers[starts[position + 1]].lower == step:
             continue
         needed = _side_by_side([buffers[other] for other in live])
+        if problem.gaps:
+            needed = _with_gaps(problem, live, needed)
         if needed > best.bytes:
             best = LowerBound(needed, step, tuple(sorted(live)))
     return best
+
+
+def _with_gaps(problem: Problem, live: list[int], apart: int) -> int:
+    """What is left of ``apart`` when all pairs share all they can; never less than one buffer."""
+    pairs = {
+        (min(gap.low, gap.high), max(gap.low, gap.high))
+        for gap in problem.gaps
+        if gap.low in live and gap.high in live
+    }
+    shared = sum(_shared(problem, *pair) for pair in pairs)
+    return max(apart - shared, max(problem.buffers[index].size for index in live))
+
+
+def _shared(problem: Problem, one: int, other: int) -> int:
+    sizes = {index: problem.buffers[index].size for index in (one, other)}
+    span = sum(sizes.values())
+    for low, high in ((one, other), (other, one)):
+        start = problem.separation(low, high)
+        inside = start <= max(0, sizes[low] - sizes[high])
+        span = min(span, max(sizes.values()) if inside else start + sizes[high])
+    return sum(sizes.values()) - span
 
 
 def _side_by_side(live: list[Buffer]) -> int:

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from footprint_compiler.memory.lower_bound import lower_bound
+from footprint_compiler.memory.place_with_gaps import place_with_gaps
 from footprint_compiler.memory.problem import Problem, Solution
 
 Planner = Callable[[Problem], Solution]
@@ -114,6 +115,8 @@ def _place(problem: Problem, order: Sequence[int], choose: Callable[[Ints], int]
     ``placed`` has one column (offset, end, lower, upper) per placed buffer, by ascending offset,
     so that the gaps left for a buffer come from one running maximum over those that conflict.
     """
+    if problem.gaps:
+        return place_with_gaps(problem, order)
     total = sum(buffer.size + buffer.align for buffer in problem.buffers)
     offsets = [0] * len(problem.buffers)
     placed = np.empty((4, len(problem.buffers)), np.int64)

@@ -44,6 +44,19 @@ class Buffer:
 
 
 @dataclass(frozen=True)
+class Gap:
+    """When buffer ``low`` starts below buffer ``high``, starts ``bytes`` apart are enough.
+
+    Without a gap that takes the size of ``low``. Buffers are given by index; ``bytes`` may be
+    negative: then ``low`` may even start so much above ``high``.
+    """
+
+    low: int
+    high: int
+    bytes: int
+
+
+@dataclass(frozen=True)
 class Solution:
     """Offsets in bytes, in the order of ``Problem.buffers``, and the highest byte used."""
 
@@ -53,10 +66,17 @@ class Solution:
 
 @dataclass(frozen=True)
 class Problem:
-    """Buffers to place, and the bytes that they may use (None: as few as possible)."""
+    """Buffers to place, and the bytes that they may use (None: as few as possible).
+
+    Attributes:
+        buffers: rectangles.
+        capacity: bytes.
+        gaps: pairs that may share bytes; all others may not while both are live.
+    """
 
     buffers: tuple[Buffer, ...]
     capacity: int | None = None
+    gaps: tuple[Gap, ...] = ()
 
     def __post_init__(self) -> None:
         seen: set[str] = set()
@@ -64,6 +84,11 @@ class Problem:
             if buffer.id in seen:
                 raise ValueError(f"buffer {buffer.id} is listed twice")
             seen.add(buffer.id)
+
+    def separation(self, low: int, high: int) -> int:
+        """Bytes from the start of ``low`` to that of ``high``, at least, when ``low`` is below."""
+        given = [gap.bytes for gap in self.gaps if (gap.low, gap.high) == (low, high)]
+        return min([self.buffers[low].size, *given])
 
     def solve_with(self, offsets: Sequence[int]) -> Solution:
         """The solution that has these offsets; nothing is checked but their number."""
