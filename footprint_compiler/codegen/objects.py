@@ -20,6 +20,7 @@ from tvm import s_tir, tirx
 
 from footprint_compiler.codegen.row_parameter import take_row
 from footprint_compiler.kernels.math_calls import expand_math, mark_math
+from footprint_compiler.kernels.rescale import expand_rescale
 from footprint_compiler.program import Scratch
 from footprint_compiler.tensor import DTYPE_BYTES
 
@@ -143,6 +144,7 @@ def lower_kernel(func: Any, symbol: str, target: Any) -> LoweredKernel:
     lowered = _to_pointer_parameters(module[symbol])
     module = tvm.IRModule({symbol: lowered.func})
     with target, tvm.transform.PassContext(opt_level=3):
+        module = expand_rescale(module, target)
         module = mark_math(module, _has_rounding(target))
         module = tirx.transform.LowerIntrin()(module)
         module = expand_math(module)

@@ -19,7 +19,7 @@ from tvm import tirx
 from footprint_compiler.kernels.conv import ConvShape, Store, kernel_rows
 from footprint_compiler.kernels.decisions import choose
 from footprint_compiler.kernels.dot import DotUnit, Operands
-from footprint_compiler.kernels.patch import Patch, converted, converted_zero_point
+from footprint_compiler.kernels.patch import Patch, converted, converted_zero_point, pieces
 from footprint_compiler.kernels.tir import index, loop, ramp, seq
 
 STORED = 16
@@ -202,9 +202,9 @@ class DotConvEmitter:
                 return loop("lane", 0, lanes, element, tirx.ForKind.VECTORIZED)
 
             stores = [
-                results(pixel, channel, min(STORED, kept - channel))
+                results(pixel, channel, lanes)
                 for pixel in range(pixels)
-                for channel in range(0, kept, STORED)
+                for channel, lanes in pieces(kept, STORED)
             ]
             return seq([*statements, *stores])
 

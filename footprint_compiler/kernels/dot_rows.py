@@ -43,7 +43,7 @@ class PairUnit(DotUnit):
     direct: bool = True
 
     def fits(self, pixels: int, vectors: int) -> bool:
-        return pixels * vectors * 4 + pixels + 4 <= self.registers
+        return pixels * vectors * 4 + 2 * pixels + 6 <= self.registers
 
     def cycles(self, pixels: int, vectors: int) -> float:
         outputs = pixels * vectors * 4

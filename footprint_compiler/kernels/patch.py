@@ -160,18 +160,23 @@ class Patch:
     def _pieces(self, count: int, piece: Any) -> list[Any]:
         """``piece(first, lanes)`` over ``count`` elements."""
         lanes, full = self.lanes, count // self.lanes
-        statements = []
-        if full > UNROLLED:
-            statements.append(loop("v", 0, full, lambda v: piece(v * index(lanes), lanes)))
-        else:
-            statements += [piece(index(v * lanes), lanes) for v in range(full)]
+        if full <= UNROLLED:
+            return [piece(index(first), width) for first, width in pieces(count, lanes)]
         done = full * lanes
-        while done < count:
-            while lanes > count - done:
-                lanes //= 2
-            statements.append(piece(index(done), lanes))
-            done += lanes
-        return statements
+        rest = [piece(index(done + first), width) for first, width in pieces(count - done, lanes)]
+        return [loop("v", 0, full, lambda v: piece(v * index(lanes), lanes)), *rest]
+
+
+def pieces(count: int, lanes: int) -> list[tuple[int, int]]:
+    """(first, width) of the vectors over ``count`` elements: ``lanes`` wide, then halves of it."""
+    found = []
+    done = 0
+    while done < count:
+        while lanes > count - done:
+            lanes //= 2
+        found.append((done, lanes))
+        done += lanes
+    return found
 
 
 def _neighbours(taps: list[int]) -> list[tuple[int, int]]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from tvm import tirx
 
+from footprint_compiler.kernels.rescale import rescaled
 from footprint_compiler.quant.fixed_point import FRACTION_BITS
 
 
@@ -31,6 +32,8 @@ def requantized(
     """
     if left:
         accumulator = tirx.shift_left(accumulator, tirx.const(left, "int32"))
+    if wide == "int32" and fraction == FRACTION_BITS and not to_even:
+        return clamped(rescaled(accumulator, mantissa), zero_point, low, high, dtype)
     product = accumulator.astype("int64") * mantissa.astype("int64")
     value = shift_right_rounded(product, fraction, "int64", to_even)
     return clamped(value.astype(wide), zero_point, low, high, dtype, wide)
