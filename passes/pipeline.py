@@ -11,6 +11,7 @@ from footprint_compiler.passes.choose_layout import ChooseLayout
 from footprint_compiler.passes.expand_power import ExpandPower
 from footprint_compiler.passes.fold_affine import FoldAffine
 from footprint_compiler.passes.fold_constants import FoldConstants
+from footprint_compiler.passes.keep_apart import KeepApart
 from footprint_compiler.passes.keep_views import VIEW_OPS, conditional_legalize_map
 from footprint_compiler.passes.lower_qdq import LowerQdq
 from footprint_compiler.passes.move_codes import MoveCodes
@@ -46,6 +47,7 @@ def legalize_phase(machine: Machine) -> list[Pass]:
             ),
         ),
         Upstream("annotate-patterns", relax.transform.AnnotateTIROpPattern()),
+        KeepApart(machine.c_unit),  # the last word on patterns
     ]
 
 

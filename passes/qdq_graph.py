@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tvm
 
+from footprint_compiler.kernels.c.operator import describe
 from footprint_compiler.kernels.quantized import Output
 from footprint_compiler.passes.rebuild import (
     Rebuilder,
@@ -195,7 +196,7 @@ def call_te(graph: QdqGraph, function: Any, *args: Any, pattern: int, name: str)
         lambda *inputs: function(*inputs, *rest),
         *tensors,
         primfunc_name_hint=name,
-        primfunc_attrs={"op_pattern": pattern},
+        primfunc_attrs={"op_pattern": pattern, **describe(function, len(tensors), rest)},
     )
 
 

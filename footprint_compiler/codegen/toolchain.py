@@ -33,6 +33,7 @@ _COMPILE_FLAGS = (
     "-fno-asynchronous-unwind-tables",
     "-fno-unwind-tables",
     "-fno-stack-protector",
+    "-fomit-frame-pointer",
 )
 _ZIG_COMPILE_FLAGS = ("-fno-sanitize=all",)
 _GCC_COMPILE_FLAGS = ("-fno-stack-clash-protection",)

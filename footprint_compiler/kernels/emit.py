@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from tvm import tirx
 
+from footprint_compiler.kernels.c.kernel import CKernel
+from footprint_compiler.kernels.c.units import c_kernel
 from footprint_compiler.kernels.conv import ConvShape
 from footprint_compiler.kernels.conv_transpose import ConvTransposeEmitter
 from footprint_compiler.kernels.dot_units import conv_emitter
@@ -36,6 +38,7 @@ class Kernel:
         in_place: parameter indices whose storage the output may take over.
         macs: multiply-accumulates.
         rows: how to compute it row by row; None where that cannot be done.
+        c: the kernel as a call of a C function; ``func`` is None then, and ``repack`` empty.
     """
 
     func: Any
@@ -44,6 +47,7 @@ class Kernel:
     in_place: tuple[int, ...] = ()
     macs: int = 0
     rows: RowForm | None = None
+    c: CKernel | None = None
 
 
 def emit_kernel(func: Any, machine: Machine, constant_params: frozenset[int]) -> Kernel:
@@ -54,6 +58,9 @@ def emit_kernel(func: Any, machine: Machine, constant_params: frozenset[int]) ->
         machine: vector unit of the target.
         constant_params: indices of parameters that are compile-time constants.
     """
+    c = c_kernel(func, machine.c_unit)
+    if c is not None and constant_params.issuperset(c.constants):
+        return Kernel(None, c.family, in_place=c.in_place, macs=c.macs, c=c)
     fused = take_apart(func)
     if fused is not None:
         emitter = _EMITTERS.get(fused.kind)

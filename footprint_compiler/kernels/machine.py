@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from footprint_compiler.kernels.c.cores import unit_of
 from footprint_compiler.targets.llvm import target_features
 from footprint_compiler.tensor import DTYPE_BYTES
 
@@ -26,6 +27,8 @@ class Machine:
         dot: the instruction for sums of 8-bit products, as ``kernels.dot_units`` names it, or
             empty where products are widened one by one.
         full_range: an 8-bit weight may be -128.
+        c_unit: the set of C kernels for int8 layers, as ``kernels.c.cores`` names it; empty where
+            TIR serves them best.
     """
 
     vector_bits: int
@@ -33,6 +36,7 @@ class Machine:
     fma_latency: int = 4
     dot: str = ""
     full_range: bool = True
+    c_unit: str = ""
 
     def for_constants(self, arrays: Iterable[np.ndarray]) -> Machine:
         """The unit as a kernel with these constants may use it."""
@@ -63,11 +67,12 @@ def machine_of(target: Target) -> Machine:
     soft float, the integer registers that a call of the helper functions leaves alone.
     """
     limits = target.limits
+    c_unit = unit_of(str(target.tvm.get("mcpu", ""))) if target.is_bare_metal else ""
     if limits.vector_bits:
         dot = dot_instruction(str(target.tvm["mtriple"]), target_features(target))
-        return Machine(limits.vector_bits, limits.vector_registers, dot=dot)
+        return Machine(limits.vector_bits, limits.vector_registers, dot=dot, c_unit=c_unit)
     hard_float = target.tvm.get("mfloat-abi") == "hard"
-    return Machine(0, 30 if hard_float else 6, 3 if hard_float else 1)
+    return Machine(0, 30 if hard_float else 6, 3 if hard_float else 1, c_unit=c_unit)
 
 
 def dot_instruction(mtriple: str, features: frozenset[str]) -> str:

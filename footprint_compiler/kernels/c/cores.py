@@ -1,0 +1,15 @@
+"""Which set of C kernels a core runs."""
+
+from __future__ import annotations
+
+_UNITS = {
+    "cortex-m4": "dsp",
+    "cortex-m7": "dsp",
+    "cortex-m33": "dsp",
+}
+"""LLVM's name of a core -> its kernels; TIR elsewhere."""
+
+
+def unit_of(mcpu: str) -> str:
+    """The set of C kernels for a core, or an empty string."""
+    return _UNITS.get(mcpu, "")

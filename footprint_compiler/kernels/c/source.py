@@ -1,0 +1,87 @@
+"""The C source of all C kernels of one model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import jinja2
+
+from footprint_compiler.kernels.c.kernel import CKernel
+
+#: What a template includes, in order.
+_PARTS = {
+    "dsp_conv": ("dsp_expand.h",),
+    "dsp_dense": ("dsp_expand.h",),
+    "dsp_depthwise": ("dsp_expand.h",),
+}
+
+_TEMPLATES = jinja2.Environment(
+    loader=jinja2.PackageLoader("footprint_compiler.kernels.c", "templates"),
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+    autoescape=False,
+)
+
+
+def render_source(kernels: Mapping[str, CKernel]) -> str:
+    """C99 that defines every kernel under its symbol, and each shared function once."""
+    templates = list(dict.fromkeys(kernel.template for kernel in kernels.values()))
+    parts = list(dict.fromkeys(part for name in templates for part in _PARTS.get(name, ())))
+    everything = frozenset(f for kernel in kernels.values() for f in kernel.features)
+    text = [_render("common.h", everything, 0), *(_render(p, everything, 0) for p in parts)]
+    for name in templates:
+        own = [kernel for kernel in kernels.values() if kernel.template == name]
+        features = frozenset(feature for kernel in own for feature in kernel.features)
+        tall = max(kernel.layer.get("kernel_height", 1) for kernel in own)
+        # Helpers are shared by all families and follow the switches of the whole model.
+        text.append(_render(f"{name}.c", features | (everything & _SHARED), tall))
+    text += [_wrapper(symbol, kernel) for symbol, kernel in kernels.items()]
+    return "".join(text)
+
+
+_SHARED = frozenset({"clamp", "tails"})
+
+
+def _render(name: str, features: frozenset[str], kernel_rows: int) -> str:
+    template = _TEMPLATES.get_template(f"{name}.j2")
+    return template.render(features=features, kernel_rows=kernel_rows)
+
+
+def _wrapper(symbol: str, kernel: CKernel) -> str:
+    """The function that the entry point calls: one layer's numbers for the shared function."""
+    values = ", ".join(str(value) for value in kernel.layer.values())
+    parameters = [f"const int8_t *x{i}" for i in range(len(kernel.inputs))]
+    arguments = ["&layer", *(f"x{i}" for i in range(len(kernel.inputs)))]
+    if kernel.constants:
+        parameters.append("const int32_t *w")
+        arguments.append("w")
+    parameters.append("int8_t *y")
+    arguments.append("y")
+    if kernel.scratch_bytes:
+        parameters.append("uint32_t *scratch")
+        arguments.append("scratch")
+    if kernel.by_row:
+        parameters.append("int32_t row")
+    arguments += _RANGES[kernel.function](kernel)
+    struct = kernel.function.split("_")[0]
+    return (
+        f"\nvoid {symbol}({', '.join(parameters)});\n"
+        f"void {symbol}({', '.join(parameters)})\n{{\n"
+        f"    static const struct {struct} layer = {{{values}}};\n\n"
+        f"    {kernel.function}({', '.join(arguments)});\n}}\n"
+    )
+
+
+def _rows(kernel: CKernel) -> list[str]:
+    return ["row", "row + 1"] if kernel.by_row else ["0", str(kernel.layer["out_height"])]
+
+
+#: What follows the pointers in a call of a function.
+_RANGES = {
+    "conv_rows": _rows,
+    "conv_points": lambda kernel: [str(kernel.layer["out_width"])],
+    "depthwise_rows": _rows,
+    "dense": lambda kernel: [],
+}

@@ -1,0 +1,35 @@
+"""Constants of a layer -> the block that its C function reads."""
+
+from __future__ import annotations
+
+import numpy as np
+
+WORD = np.dtype("<i4")
+
+
+def scaled(mantissa: np.ndarray, left: int) -> tuple[int, np.ndarray]:
+    """(shift, multipliers) for cores that have the high half of a 64-bit product.
+
+    With S = shift and M' = multiplier, both below their words' limits,
+
+        ((acc << S) * M' + 2^31) >> 32  ==  ((acc << left) * M + 2^30) >> 31
+
+    exactly: S + log2(M' / M) = left + 1. As many of these bits as the largest mantissa leaves room
+    for go into M', because a shift of 0 is the common case. An accumulator of a layer that
+    ``lower-qdq`` accepts is below 2^(30 - left), so that the shift loses nothing.
+    """
+    room = 31 - max(1, int(np.abs(mantissa).max(initial=0))).bit_length()
+    moved = min(room, left + 1)
+    return left + 1 - moved, mantissa.astype(np.int64) << moved
+
+
+def sized(array: np.ndarray, axis: int, multiple: int) -> np.ndarray:
+    """``array`` with zeros appended along ``axis`` up to a multiple of ``multiple``."""
+    missing = -array.shape[axis] % multiple
+    widths = [(0, missing if i == axis else 0) for i in range(array.ndim)]
+    return np.pad(array, widths)
+
+
+def words(array: np.ndarray) -> np.ndarray:
+    """Bytes as little-endian words; the last axis is a multiple of four."""
+    return np.ascontiguousarray(array.astype(np.int8)).view(WORD)
