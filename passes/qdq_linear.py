@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from footprint_compiler.kernels.quantized import Scaling, quantized_conv2d, quantized_matmul
+from footprint_compiler.kernels.stored_weights import stored_form
 from footprint_compiler.passes.qdq_graph import (
     QdqGraph,
     Quantized,
@@ -169,6 +170,7 @@ def _conv2d(
         int(x.zero_point[0]),
         constants.scaling,
         target.output,
+        stored_form(w.array),
         pattern=4,
         name="conv2d_int8",
     )
@@ -195,6 +197,7 @@ def _matmul(
         int(x.zero_point[0]),
         constants.scaling,
         target.output,
+        stored_form(w.array),
         pattern=4,
         name="matmul_int8",
     )

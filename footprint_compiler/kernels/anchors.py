@@ -11,10 +11,11 @@ from __future__ import annotations
 from typing import Any
 
 import tvm
-from tvm import relax, te, tirx
+from tvm import te, tirx
 
 from footprint_compiler.kernels.machine import Machine
-from footprint_compiler.kernels.softmax import softmax_rows
+from footprint_compiler.kernels.softmax import softmax_legalization
+from footprint_compiler.kernels.stored_weights import Stored, stored_attributes
 from footprint_compiler.kernels.widen import wide_dtype, widen
 
 TAG = "fpc.kind"
@@ -44,10 +45,12 @@ def conv2d_nhwc(
     groups: int,
     zero_point: int = 0,
     accumulator: str = "int32",
+    stored: Stored | None = None,
 ) -> Any:
     """x (N, H, W, C), w (O, C/groups, KH, KW) -> (N, OH, OW, O); integers sum in ``accumulator``.
 
     ``zero_point`` is subtracted from every element of an integer ``x``; padding is zero after that.
+    ``stored`` says in which form the weights lie in flash, if not in their own.
     """
     batch, height, width, _ = _ints(x.shape)
     out_channels, group_in, kernel_height, kernel_width = _ints(w.shape)
@@ -82,12 +85,18 @@ def conv2d_nhwc(
             "dilation": dilation,
             "groups": groups,
             "zero_point": zero_point,
+            **stored_attributes(stored),
         },
     )
 
 
 def matmul(
-    a: Any, b: Any, zero_point: int = 0, second_zero_point: int = 0, accumulator: str = "int32"
+    a: Any,
+    b: Any,
+    zero_point: int = 0,
+    second_zero_point: int = 0,
+    accumulator: str = "int32",
+    stored: Stored | None = None,
 ) -> Any:
     """a (..., M, K) x b (..., K, N), batch axes broadcast; vectors as in NumPy.
 
@@ -124,6 +133,7 @@ def matmul(
         TAG: "matmul",
         "zero_point": zero_point,
         "second_zero_point": second_zero_point,
+        **stored_attributes(stored),
     }
     return te.compute(tuple(shape), element, name="matmul", attrs=attrs)
 
@@ -308,19 +318,6 @@ def _legalize_conv2d_transpose(bb: Any, call: Any) -> Any:
     )
 
 
-def _softmax_legalization(machine: Machine, log: bool) -> Any:
-    def legalize(bb: Any, call: Any) -> Any:
-        shape = _shape(call)
-        axis = int(call.attrs.axis) % max(len(shape), 1)
-        if not shape or axis != len(shape) - 1 or str(call.ty.dtype) != "float32":
-            return None
-        func = softmax_rows(tuple(shape), machine, log)
-        name = "log_softmax" if log else "softmax"
-        return relax.call_tir(bb.add_func(func, name), [call.args[0]], call.ty)
-
-    return legalize
-
-
 def _legalize_matmul(bb: Any, call: Any) -> Any:
     if any(len(_shape(arg)) == 0 for arg in call.args):
         return None
@@ -376,8 +373,8 @@ def legalize_map(machine: Machine) -> dict[str, Any]:
     """Operator name -> legalization; what an anchor cannot express goes to TVM's own rule."""
     special = {
         **_SPECIAL,
-        "relax.nn.softmax": _softmax_legalization(machine, log=False),
-        "relax.nn.log_softmax": _softmax_legalization(machine, log=True),
+        "relax.nn.softmax": softmax_legalization(machine, log=False),
+        "relax.nn.log_softmax": softmax_legalization(machine, log=True),
     }
 
     def guarded(name: str, special: Any) -> Any:

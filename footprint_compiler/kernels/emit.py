@@ -21,7 +21,8 @@ from footprint_compiler.kernels.machine import Machine
 from footprint_compiler.kernels.matmul import emit_matmul
 from footprint_compiler.kernels.row_emit import with_elementwise_rows, with_rows
 from footprint_compiler.kernels.row_form import RowForm
-from footprint_compiler.kernels.tir import FAMILY, index, prim_func, unravel
+from footprint_compiler.kernels.stored_weights import StoredConvEmitter, stored_of
+from footprint_compiler.kernels.tir import FAMILY, index, prim_func, seq, unravel
 from footprint_compiler.kernels.window import WindowEmitter
 
 Repack = Callable[[np.ndarray], np.ndarray]
@@ -142,8 +143,7 @@ def _conv2d(fused: Fused, machine: Machine, constant_params: frozenset[int]) -> 
         return _depthwise(fused, shape, machine, position)
     flat = shape.flattened()
     dtypes = (str(x.dtype), str(w.dtype), fused.accumulator)
-    emitter = conv_emitter(flat, machine, dtypes, _zero_point(fused))
-    packed = _flat("packed", emitter.packed_elements, str(w.dtype))
+    emitter, packed = _emitter(fused, flat, machine, dtypes)
     height, width = shape.out_height, shape.out_width
 
     def store(n: Any, h: Any, pixel: Any, channel: Any, value: Any) -> Any:
@@ -161,6 +161,8 @@ def _conv2d(fused: Fused, machine: Machine, constant_params: frozenset[int]) -> 
         _in_place(fused),
         shape.macs,
     )
+    if stored_of(fused.attrs) is not None:
+        return kernel  # one row at a time would expand all weights for each
 
     def one_row(h: Any) -> Any:
         return conv_emitter(shape, machine, dtypes, _zero_point(fused), h)
@@ -171,6 +173,19 @@ def _conv2d(fused: Fused, machine: Machine, constant_params: frozenset[int]) -> 
         )
 
     return with_rows(kernel, fused, shape, row, {position: one_row(index(0)).pack})
+
+
+def _emitter(
+    fused: Fused, shape: ConvShape, machine: Machine, dtypes: tuple[str, str, str]
+) -> tuple[Any, Any]:
+    """The emitter of a convolution and the buffer of its packed weights."""
+    stored = stored_of(fused.attrs)
+    if stored is None:
+        emitter = conv_emitter(shape, machine, dtypes, _zero_point(fused))
+        return emitter, _flat("packed", emitter.packed_elements, dtypes[1])
+    given = (dtypes[0], dtypes[2])
+    blocks = StoredConvEmitter(shape, machine, given, _zero_point(fused), stored)
+    return blocks, _flat("packed", blocks.packed_elements, "uint8")
 
 
 def _divide(value: Any, size: int, extent: int) -> tuple[Any, Any]:
@@ -189,7 +204,8 @@ def _only_operand(fused: Fused, buffer: Any) -> bool:
 
 def _depthwise(fused: Fused, shape: ConvShape, machine: Machine, position: int) -> Kernel:
     x, w = fused.operands
-    packed = _flat("packed", prod(int(e) for e in w.shape), str(w.dtype))
+    elements, stored = prod(int(e) for e in w.shape), stored_of(fused.attrs)
+    packed = _flat("packed", elements, str(w.dtype))
 
     def emitter(row: Any = None) -> WindowEmitter:
         return WindowEmitter(
@@ -204,19 +220,21 @@ def _depthwise(fused: Fused, shape: ConvShape, machine: Machine, position: int) 
             row=row,
         )
 
-    def body(row: Any = None) -> Any:
+    def body(row: Any = None, weights: Any = packed) -> Any:
         return emitter(row).emit(
-            x, packed, lambda n, h, column, c, value: fused.store([n, h, column, c], value)
+            x, weights, lambda n, h, column, c, value: fused.store([n, h, column, c], value)
         )
 
-    kernel = Kernel(
-        prim_func(_replace(fused, position, packed), body(), _attrs(fused)),
-        "depthwise",
-        {position: emitter().pack},
-        _in_place(fused),
-        shape.macs,
-    )
-    return with_rows(kernel, fused, shape, body)
+    def kernel(weights: Any, statement: Any, pack: Repack) -> Kernel:
+        func = prim_func(_replace(fused, position, weights), statement, _attrs(fused))
+        return Kernel(func, "depthwise", {position: pack}, _in_place(fused), shape.macs)
+
+    if stored is None:
+        return with_rows(kernel(packed, body(), emitter().pack), fused, shape, body)
+    narrow, buffer = _flat("packed", stored.size(elements), "uint8"), stored.buffer(elements)
+    expand = stored.expand(narrow, index(0), buffer, elements)
+    statement = seq([tirx.AllocBuffer(buffer), expand, body(weights=buffer)])
+    return kernel(narrow, statement, lambda w: stored.pack(emitter().pack(w)))
 
 
 def _pool(fused: Fused, machine: Machine, constant_params: frozenset[int]) -> Kernel | None:
@@ -269,8 +287,7 @@ def _dense(fused: Fused, machine: Machine, position: int) -> Kernel:
     rows = prod(lead)
     shape = ConvShape(1, 1, rows, depth, 1, rows, columns, (1, 1))
     dtypes = (str(a.dtype), str(b.dtype), fused.accumulator)
-    emitter = conv_emitter(shape, machine, dtypes, _zero_point(fused))
-    packed = _flat("packed", emitter.packed_elements, str(b.dtype))
+    emitter, packed = _emitter(fused, shape, machine, dtypes)
     flat_a = tirx.decl_buffer((index(1), index(1), index(rows), index(depth)), a.dtype, name="rows")
 
     def store(_n: Any, _h: Any, row: Any, channel: Any, value: Any) -> Any:

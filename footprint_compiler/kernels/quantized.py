@@ -19,6 +19,7 @@ from footprint_compiler.kernels.anchors import (
     sum_pool2d_nhwc,
 )
 from footprint_compiler.kernels.requantize import clamped, requantized, shift_right_rounded
+from footprint_compiler.kernels.stored_weights import Stored
 from footprint_compiler.quant.fixed_point import FRACTION_BITS
 
 ENTRY_FRACTION_BITS = 5
@@ -91,10 +92,11 @@ def quantized_conv2d(
     zero_point: int,
     scaling: Scaling,
     output: Output,
+    stored: Stored | None = None,
 ) -> Any:
     """x (N, H, W, C), w (O, C/groups, KH, KW) of 8 or 16 bits; bias and int32 mantissa (O,)."""
     wide = scaling.accumulator
-    total = conv2d_nhwc(x, w, stride, padding, dilation, groups, zero_point, wide)
+    total = conv2d_nhwc(x, w, stride, padding, dilation, groups, zero_point, wide, stored)
     return _finish(total, bias, mantissa, scaling, output)
 
 
@@ -119,10 +121,17 @@ def quantized_conv2d_transpose(
 
 
 def quantized_matmul(
-    a: Any, b: Any, bias: Any, mantissa: Any, zero_point: int, scaling: Scaling, output: Output
+    a: Any,
+    b: Any,
+    bias: Any,
+    mantissa: Any,
+    zero_point: int,
+    scaling: Scaling,
+    output: Output,
+    stored: Stored | None = None,
 ) -> Any:
     """a (..., K), b (K, N) with zero point 0, of 8 or 16 bits; bias and int32 mantissa (N,)."""
-    total = matmul(a, b, zero_point, accumulator=scaling.accumulator)
+    total = matmul(a, b, zero_point, accumulator=scaling.accumulator, stored=stored)
     return _finish(total, bias, mantissa, scaling, output)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from math import prod
 from typing import Any
 
-from tvm import tirx
+from tvm import relax, tirx
 
 from footprint_compiler.kernels.machine import Machine
 from footprint_compiler.kernels.tir import FAMILY, index, local, loop, prim_func, ramp, seq, splat
@@ -110,3 +110,18 @@ def _sweep(base: Any, extent: int, lanes: int, step: Callable[[Any, int], Any]) 
     if rest:
         parts.append(loop("i", extent - rest, extent, lambda i: step(base + i, 1)))
     return seq(parts)
+
+
+def softmax_legalization(machine: Machine, log: bool) -> Any:
+    """The rule for ``relax.nn.softmax`` (or its logarithm) along the last axis of float32."""
+
+    def legalize(bb: Any, call: Any) -> Any:
+        shape = [int(extent) for extent in call.ty.shape]
+        axis = int(call.attrs.axis) % max(len(shape), 1)
+        if not shape or axis != len(shape) - 1 or str(call.ty.dtype) != "float32":
+            return None
+        func = softmax_rows(tuple(shape), machine, log)
+        name = "log_softmax" if log else "softmax"
+        return relax.call_tir(bb.add_func(func, name), [call.args[0]], call.ty)
+
+    return legalize

@@ -108,12 +108,20 @@ class Weights:
 
 
 def weights(
-    *shape: int, per_channel: bool = True, axis: int = 0, dtype: str = "int8", zero: int = 0
+    *shape: int,
+    per_channel: bool = True,
+    axis: int = 0,
+    dtype: str = "int8",
+    zero: int = 0,
+    bits: int = 8,
 ) -> Weights:
+    """Seeded; of 4 bits they are within [zero - 8, zero + 7]."""
     rng = np.random.default_rng(sum(shape))
     low, high = LIMITS[dtype]
     usual = zero == 128 or not zero  # else the whole range, so that differences need nine bits
     first, last = (max(low, zero - 127), min(high, zero + 127)) if usual else (low, high)
+    if bits == 4:
+        first, last = zero - 8, zero + 7
     codes = rng.integers(first, last + 1, shape).astype(dtype)
     scale = rng.uniform(0.001, 0.02, shape[axis]) if per_channel else np.array(0.007)
     return Weights(codes, scale, zero, axis)
@@ -175,12 +183,13 @@ def conv(
     clamp: tuple[float, float] | None = None,
     weight_dtype: str = "int8",
     weight_zero: int | None = None,
+    bits: int = 8,
 ) -> Case:
     """A convolution of an NCHW image, with its bias and its activation function."""
     zero = 128 if weight_dtype == "uint8" else 0
     zero = zero if weight_zero is None else weight_zero
     shape = (out, channels // groups, *kernel)
-    w = weights(*shape, per_channel=per_channel, dtype=weight_dtype, zero=zero)
+    w = weights(*shape, per_channel=per_channel, dtype=weight_dtype, zero=zero, bits=bits)
     codes = x.codes(2, channels, *image)
     b = np.random.default_rng(out).integers(-900, 900, out)
     real = (b * (x.real * w.real)).astype("float32")
@@ -218,11 +227,12 @@ def dense(
     bias: bool = True,
     weight_dtype: str = "int8",
     relu: bool = False,
+    bits: int = 8,
 ) -> Case:
     """A matrix product with constant weights."""
     depth, zero = shape[-1], 128 if weight_dtype == "uint8" else 0
     size, axis = ((out, depth), 0) if transposed else ((depth, out), 1)
-    w = weights(*size, per_channel=per_channel, axis=axis, dtype=weight_dtype, zero=zero)
+    w = weights(*size, per_channel=per_channel, axis=axis, dtype=weight_dtype, zero=zero, bits=bits)
     codes = x.codes(*shape)
     real = np.random.default_rng(out).uniform(-3, 3, out).astype("float32")
 

@@ -99,7 +99,7 @@ def _cases() -> dict[str, Case]:
         cases[f"{kind}-channels"] = pair(U, Y, V, kind, (image, (9, 1, 1)))
         cases[f"{kind}-scalar"] = pair(U, X, Y, kind, ((3, 8), (1,)), constant=True)
         cases[f"{kind}-constant"] = pair(X, U, Y, kind, ((3, 33), (33,)), constant=True)
-    cases |= _sixteen_bits()
+    cases |= _sixteen_bits() | _four_bits()
     halves = Q(0.5, 1), Q(0.5, -3), Q(1.0, 5)
     cases["add-halves"] = pair(*halves, "add", (image, image))
     cases["add-small"] = pair(Q(1e-4, 1), Q(2.0, 2), Q(2.5, 0), "add", (image, image))
@@ -148,6 +148,21 @@ def _sixteen_bits() -> dict[str, Case]:
         cases[f"{kind}-mixed"] = pair(UNSIGNED, X, T, kind, (image, (9, 1, 1)))
         cases[f"{kind}-constant"] = pair(T, S, Y, kind, ((3, 33), (33,)), constant=True)
     return {f"16-{name}": case for name, case in cases.items()}
+
+
+def _four_bits() -> dict[str, Case]:
+    cases = {
+        "conv": conv(X, Y, 3, 7, bits=4, clamp=RELU),
+        "conv-blocks": conv(U, Y, 31, 45, bits=4, weight_dtype="uint8"),
+        "conv-1-to-1": conv(X, Y, 1, 1, bits=4, kernel=(1, 1), padding=(0, 0, 0, 0)),
+        "conv-16": conv(S, T, 9, 11, bits=4, weight_dtype="uint8", weight_zero=9),
+        "depthwise": conv(X, Y, 9, 9, groups=9, bits=4, stride=(2, 1)),
+        "grouped": conv(X, Y, 8, 12, groups=4, bits=4),
+        "dense": dense(X, Y, (3, 127), 33, bits=4),
+        "dense-transposed": dense(U, Y, (1, 31), 7, transposed=True, bits=4),
+        "dense-deep": dense(X, Y, (2, 700), 70, bits=4, per_channel=False),
+    }
+    return {f"4-{name}": case for name, case in cases.items()}
 
 
 CASES = _cases()

@@ -6,6 +6,8 @@ all of it), so both stay Relax operators: an integer lowering can find them.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from tvm import relax
 
@@ -15,6 +17,8 @@ from footprint_compiler.frontend.value import Value, constant
 
 op = relax.op
 _QUANTIZED = ("int8", "uint8", "int16", "uint16")
+_HALF_BYTES = {"int4": "int8", "uint4": "uint8"}
+"""Dtypes of constants only; ``kernels.stored_weights`` stores two of them in a byte again."""
 
 
 def _parameters(ctx: Context, node: Node, x: Value, dtype: str) -> tuple[Value, Value, int]:
@@ -53,11 +57,19 @@ def _quantize(ctx: Context, node: Node) -> Value:
     return ctx.op(op.quantize, x, scale, zero, axis=axis, out_dtype=dtype)
 
 
+def _in_bytes(value: Value | None) -> Value | None:
+    """A constant of 4-bit integers as one of bytes; anything else as it is."""
+    if value is None or value.array is None or value.dtype not in _HALF_BYTES:
+        return value
+    return constant(value.array.astype(_HALF_BYTES[value.dtype]))
+
+
 def _dequantize(ctx: Context, node: Node) -> Value:
+    node = replace(node, inputs=tuple(_in_bytes(value) for value in node.inputs))
     x = node.input(0)
     if x.dtype not in (*_QUANTIZED, "int32"):
         raise Refusal(
-            f"dequantizing {x.dtype} is not supported", "use int8, uint8, 16 bits or int32"
+            f"dequantizing {x.dtype} is not supported", "use int8, uint8, 4, 16 or 32 bits"
         )
     scale, zero, axis = _parameters(ctx, node, x, x.dtype)
     kind = int(node.attrs.get("output_dtype", 0))
