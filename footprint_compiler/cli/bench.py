@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from footprint_compiler.cli.command import FpcCommand, show
+from footprint_compiler.cli.execute import need_emulator
+from footprint_compiler.cli.layers import draw_layers, profiled
 from footprint_compiler.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,6 +28,15 @@ if TYPE_CHECKING:
 @click.option(
     "--against", type=click.Choice(["onnxruntime"]), help="Time it too, in turn, in one process."
 )
+@click.option("--emulate", is_flag=True, help="Fail unless BUILD runs in an emulator.")
+@click.option("--layers", is_flag=True, help="Kernel by kernel (emulated targets).")
+@click.option(
+    "--wait-states",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0, 32),
+    help="Of the flash, for the cycles that --layers estimates on Cortex-M4 and M7.",
+)
 @click.option("--model", type=click.Path(path_type=Path), help="The ONNX file, for --against.")
 def bench(
     build: Path,
@@ -33,6 +44,9 @@ def bench(
     repeat: int,
     seed: int,
     against: str | None,
+    emulate: bool,
+    layers: bool,
+    wait_states: int,
     model: Path | None,
 ) -> None:
     """Measure BUILD: microseconds on this machine, instructions per inference in an emulator."""
@@ -47,6 +61,12 @@ def bench(
         if inputs
         else next(iter(random_samples(artifact.inputs, 1, seed)))
     )
+    if emulate:
+        need_emulator(artifact)
+    if layers:
+        profile = profiled(artifact, sample, wait_states)
+        show(profile, lambda screen: draw_layers(screen, profile))
+        return
     measured = _compare(artifact, sample, model, repeat) if model and against else None
     payload = measured or _alone(artifact, sample, repeat)
 

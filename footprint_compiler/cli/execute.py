@@ -5,11 +5,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from footprint_compiler.cli import text
+from footprint_compiler.errors import UsageError
 
 if TYPE_CHECKING:
     from footprint_compiler.artifact import Artifact
     from footprint_compiler.runners import RunResult
     from footprint_compiler.samples import Sample
+
+
+def need_emulator(artifact: Artifact) -> None:
+    """What --emulate asks for.
+
+    Raises:
+        UsageError: the artifact is for this machine.
+    """
+    if artifact.manifest["runner"]["kind"] == "local":
+        raise UsageError(
+            f"{artifact.target} runs on this machine, not in an emulator",
+            "Leave --emulate out, or build for arm64, armv7 or a Cortex-M.",
+        )
 
 
 class Executor:
@@ -50,4 +64,6 @@ class Executor:
             lines.append(f"instructions {found['instructions']:,} ({found.get('counter', '')})")
         if "stack_bytes_used" in found:
             lines.append(f"stack used   {text.size(found['stack_bytes_used'])}")
+        if "arena_bytes_touched" in found:
+            lines.append(f"arena used   {text.size(found['arena_bytes_touched'])}")
         return lines

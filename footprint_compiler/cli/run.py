@@ -9,7 +9,7 @@ import click
 
 from footprint_compiler.cli import text
 from footprint_compiler.cli.command import FpcCommand, show
-from footprint_compiler.cli.execute import Executor
+from footprint_compiler.cli.execute import Executor, need_emulator
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 @click.option("-i", "--inputs", type=click.Path(path_type=Path), required=True, help="npz or npy.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="npz to write.")
 @click.option("--count", is_flag=True, help="Count executed instructions (emulated targets).")
+@click.option("--emulate", is_flag=True, help="In an emulator, with --count.")
 @click.option("--allow-nan", is_flag=True, help="Accept NaN in the inputs.")
-def run(build: Path, inputs: Path, out: Path | None, count: bool, allow_nan: bool) -> None:
+def run(
+    build: Path, inputs: Path, out: Path | None, count: bool, emulate: bool, allow_nan: bool
+) -> None:
     """Run BUILD on the inputs; array names are the model's own tensor names.
 
     Arrays with one more axis than the model's hold several samples; the outputs then have it, too.
@@ -32,8 +35,10 @@ def run(build: Path, inputs: Path, out: Path | None, count: bool, allow_nan: boo
     from footprint_compiler.samples import read_samples, write_sample
 
     artifact = open_artifact(build)
+    if emulate:
+        need_emulator(artifact)
     given = read_samples(inputs, artifact.inputs, allow_nan=allow_nan)
-    execute = Executor(artifact, count=count, allow_nan=allow_nan)
+    execute = Executor(artifact, count=count or emulate, allow_nan=allow_nan)
     results = [execute(sample) for sample in given.samples]
     join = np.stack if given.stacked else lambda arrays: arrays[0]
     outputs = {s.name: join([result[s.name] for result in results]) for s in artifact.outputs}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -40,17 +41,18 @@ def qemu_major(program: str) -> int:
     return int(found[1])
 
 
-def build_plugin(program: str) -> Path:
-    """The counting plugin for this QEMU, from the cache when it is there.
+def build_plugin(program: str, name: str = "count") -> Path:
+    """A plugin for this QEMU, from the cache when it is there.
 
     Args:
         program: path of the QEMU program.
+        name: ``count`` or ``profile``: the source is ``<name>_plugin.c``.
 
     Raises:
         ToolchainError: no compiler made it.
     """
     version = 2 if qemu_major(program) >= _VERSION_2_SINCE else 1
-    source = SOURCES / "count_plugin.c"
+    source = SOURCES / f"{name}_plugin.c"
     key = key_of([source.read_bytes(), str(version), zig_version()])
 
     def make(folder: Path) -> Path:
@@ -63,18 +65,28 @@ def build_plugin(program: str) -> Path:
             "-fno-sanitize=all",
         ]
         flags += ["-fvisibility=hidden", f"-DFPC_PLUGIN_VERSION={version}", "-Wl,-z,undefs"]
-        flags += [source, "-o", "count.so"]
+        flags += [source, "-o", "plugin.so"]
         run_zig(["cc", *flags], folder)
-        return folder / "count.so"
+        return folder / "plugin.so"
 
-    return cached_file("count.so", key, make)
+    return cached_file(f"{name}.so", key, make)
 
 
 def find_markers(executable: Path) -> tuple[int, int]:
-    """Addresses of the two functions between which is counted; without the Thumb bit.
+    """Addresses of the two functions between which is counted.
 
     Raises:
         RunnerError: the executable has no such symbols.
+    """
+    begin, end = find_functions(executable, (BEGIN, END))
+    return begin, end
+
+
+def find_functions(executable: Path, names: Sequence[str]) -> list[int]:
+    """Addresses of functions, without the Thumb bit.
+
+    Raises:
+        RunnerError: the executable lacks one of them.
     """
     with executable.open("rb") as file:
         elf = ELFFile(file)
@@ -82,18 +94,27 @@ def find_markers(executable: Path) -> tuple[int, int]:
         mask = ~1 if elf["e_machine"] == "EM_ARM" else ~0
         found: dict[str, int] = {}
         if isinstance(table, SymbolTableSection):
-            for name in (BEGIN, END):
+            for name in names:
                 for symbol in table.get_symbol_by_name(name) or ():
                     found[name] = int(symbol["st_value"]) & mask
-    if len(found) != 2:
-        raise RunnerError(f"{executable.name} has no symbols to count between")
-    return found[BEGIN], found[END]
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise RunnerError(f"{executable.name} has no function {missing[0]}")
+    return [found[name] for name in names]
 
 
-def plugin_arguments(plugin: Path, markers: tuple[int, int], out: str) -> list[str]:
-    """The command line options that load the plugin; ``out`` is relative to QEMU's folder."""
+def plugin_arguments(
+    plugin: Path, markers: tuple[int, int], out: str, entries: str = ""
+) -> list[str]:
+    """The command line options that load the plugin.
+
+    Args:
+        markers: addresses between which is counted.
+        out, entries: files that the plugin writes and reads, relative to QEMU's folder.
+    """
     path = str(plugin).replace(",", ",,")
-    return ["-plugin", f"file={path},begin={markers[0]:#x},end={markers[1]:#x},out={out}"]
+    more = f",entries={entries}" if entries else ""
+    return ["-plugin", f"file={path},begin={markers[0]:#x},end={markers[1]:#x},out={out}{more}"]
 
 
 def count_of(values: list[int]) -> int:

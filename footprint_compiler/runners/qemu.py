@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +21,7 @@ from footprint_compiler.runners.machine import Machine
 from footprint_compiler.runners.plugin import (
     build_plugin,
     count_of,
+    find_functions,
     find_markers,
     plugin_arguments,
     which_qemu,
@@ -108,7 +109,38 @@ def run_in_qemu(
     found, values = _examine(artifact, command, request, timeout_s)
     if not count:
         return found
-    return replace(found, instructions=count_of(values), counter=QEMU_COUNTER)
+    counts = list(map(int, values.split()))
+    return replace(found, instructions=count_of(counts), counter=QEMU_COUNTER)
+
+
+def run_profiled(
+    artifact: Artifact,
+    machine: Machine,
+    inputs: Mapping[str, np.ndarray],
+    kernels: Sequence[str],
+    timeout_s: float,
+) -> tuple[Path, str]:
+    """Execute an artifact with the profiling plugin.
+
+    Args:
+        kernels: functions whose entry starts a share of their own.
+
+    Returns:
+        (the executable, what the plugin wrote: see ``profile_plugin.c``).
+
+    Raises:
+        As ``run_in_qemu``.
+    """
+    arrays = check_inputs(artifact.inputs, inputs)
+    qemu = find_qemu(machine.runner.program)
+    executable = build_harness(artifact, machine)
+    plugin = plugin_arguments(
+        build_plugin(qemu, "profile"), find_markers(executable), "counts.txt", "entries.txt"
+    )
+    entries = "".join(f"{address}\n" for address in find_functions(executable, kernels))
+    request = encode_request(arrays, 2, machine.must_align)
+    command = _command(machine, qemu, executable, plugin)
+    return executable, _examine(artifact, command, request, timeout_s, entries)[1]
 
 
 def run_painted(
@@ -132,11 +164,12 @@ def run_painted(
 
 
 def _examine(
-    artifact: Artifact, command: list[str], request: bytes, timeout_s: float
-) -> tuple[RunResult, list[int]]:
-    """Run the harness on a request; what its report says, and what the plugin counted."""
+    artifact: Artifact, command: list[str], request: bytes, timeout_s: float, entries: str = ""
+) -> tuple[RunResult, str]:
+    """Run the harness on a request; what its report says, and what the plugin wrote."""
     with _working_folder() as folder:
         (folder / "in.bin").write_bytes(request)
+        (folder / "entries.txt").write_text(entries)
         weights = find_library(artifact).weights
         if weights is not None:
             shutil.copyfile(weights, folder / "weights.bin")
@@ -145,13 +178,13 @@ def _examine(
         check_report(report, stated_stack_bytes(artifact))
         outputs = decode_outputs(artifact, (folder / "out.bin").read_bytes())
         counts = folder / "counts.txt"
-        values = list(map(int, counts.read_text().split())) if counts.is_file() else []
+        written = counts.read_text() if counts.is_file() else ""
     found = RunResult(
         outputs=outputs,
         stack_bytes_used=report.stack_used_bytes,
         arena_bytes_touched=report.arena_touched_bytes,
     )
-    return found, values
+    return found, written
 
 
 @contextmanager
