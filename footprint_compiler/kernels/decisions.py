@@ -14,11 +14,12 @@ of one name is told apart by a number.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from functools import wraps
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 Choice = int | str | tuple[int, ...]
 T = TypeVar("T", bound=Choice)
@@ -119,3 +120,37 @@ def choose(name: str, default: T, options: Sequence[T]) -> T:
         return default
     chosen = decisions.answer(Question(name, default, tuple(options)))
     return next(option for option in options if option == chosen)
+
+
+Wrap = Callable[..., Any]
+"""(generator, *its arguments) -> kernel: calls it any number of times, with decisions of its own."""
+
+_wrapping: ContextVar[Wrap | None] = ContextVar("wrapping", default=None)
+
+
+@contextmanager
+def wrapping(wrap: Wrap) -> Iterator[None]:
+    """Let ``wrap`` make every kernel that is asked for in this block."""
+    token = _wrapping.set(wrap)
+    try:
+        yield
+    finally:
+        _wrapping.reset(token)
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def tunable(emit: Callable[P, R]) -> Callable[P, R]:
+    """Decorates the function that makes kernels, so that ``wrapping`` can put records in force."""
+
+    @wraps(emit)
+    def emit_or_wrap(*args: P.args, **kwargs: P.kwargs) -> R:
+        wrap = _wrapping.get()
+        if wrap is None:
+            return emit(*args, **kwargs)
+        made: R = wrap(emit, *args, **kwargs)
+        return made
+
+    return emit_or_wrap
