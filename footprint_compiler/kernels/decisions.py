@@ -123,7 +123,7 @@ def choose(name: str, default: T, options: Sequence[T]) -> T:
 
 
 Wrap = Callable[..., Any]
-"""(generator, *its arguments) -> kernel: calls it any number of times, with decisions of its own."""
+"""(generator, *its arguments) -> kernel: calls it, any number of times, under its own decisions."""
 
 _wrapping: ContextVar[Wrap | None] = ContextVar("wrapping", default=None)
 

@@ -14,6 +14,7 @@ from footprint_compiler.kernels.c.kernel import CKernel
 from footprint_compiler.kernels.c.units import c_kernel
 from footprint_compiler.kernels.conv import ConvShape
 from footprint_compiler.kernels.conv_transpose import ConvTransposeEmitter
+from footprint_compiler.kernels.decisions import tunable
 from footprint_compiler.kernels.dot_units import conv_emitter
 from footprint_compiler.kernels.fused import Fused, take_apart
 from footprint_compiler.kernels.generic import schedule_generic
@@ -51,6 +52,7 @@ class Kernel:
     c: CKernel | None = None
 
 
+@tunable
 def emit_kernel(func: Any, machine: Machine, constant_params: frozenset[int]) -> Kernel:
     """The best kernel known for ``func``.
 
