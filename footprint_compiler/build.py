@@ -14,13 +14,17 @@ import onnx
 import tvm
 
 from footprint_compiler.artifact import Artifact
+from footprint_compiler.codegen.c_kernels import compile_c_kernels
 from footprint_compiler.codegen.emit import check_output, emit_artifact
-from footprint_compiler.codegen.objects import compile_objects, lower_kernel
+from footprint_compiler.codegen.objects import LoweredKernel, compile_objects, lower_kernel
 from footprint_compiler.frontend import import_model
 from footprint_compiler.graph import Graph
 from footprint_compiler.keep_tensors import Kept, copy_kernels, describe, find_kept, with_copies
+from footprint_compiler.kernels.c.kernel import CKernel
+from footprint_compiler.kernels.emit import Kernel
 from footprint_compiler.kernels.machine import machine_of
 from footprint_compiler.lower import extract_program
+from footprint_compiler.lower_rows import bind_program, with_scratch
 from footprint_compiler.memory import find_order, plan_memory, with_order
 from footprint_compiler.options import BuildOptions
 from footprint_compiler.passes.base import PassContext, run_passes
@@ -32,6 +36,7 @@ from footprint_compiler.progress import Reporter
 from footprint_compiler.quantize.session import run as quantize_file
 from footprint_compiler.quantize.write import write_model
 from footprint_compiler.runtime.loader import load
+from footprint_compiler.streaming.select import select_segments, slowdown_of
 from footprint_compiler.targets import Target, load_target
 
 
@@ -150,38 +155,69 @@ def compile_graph(
     context = PassContext(target, options.explain, options.dump_ir, reporter, trace)
     unit = machine_of(target)
     reporter.phase("choose layouts and fuse")
-    single = run_passes(
-        graph.module, [*layout_phase(options.integer), *legalize_phase(unit)], context
-    )
-    grouped = run_passes(single, fuse_phase(), context)
-    module = run_passes(grouped, merge_phase(), context)
+    single, grouped, module = fuse_graph(graph, options, context)
     origins = node_names(trace_fusion(single, grouped), graph.metadata.get("layers", {}))
     reporter.phase("generate kernels")
     name = options.name or "model"
     labels: dict[Any, str] = {}
-    program, kernels = extract_program(module, graph, name, unit, origins, labels)
-    llvm = tvm.target.Target(dict(target.tvm))
-    lowered = {}
-    for done, (symbol, kernel) in enumerate(kernels.items()):
-        lowered[symbol] = lower_kernel(kernel.func, symbol, llvm)
-        reporter.progress(done + 1, len(kernels))
-    reporter.phase("compile kernels")
-    calls = tuple(replace(call, scratch=lowered[call.kernel].scratch) for call in program.calls)
+    program, kernels = extract_program(module, graph, name, unit, origins, labels, bind=False)
     total = int(graph.metadata.get("macs_total", 0))
-    program = replace(program, calls=calls, model_macs=total)
+    program = replace(program, model_macs=total)
+    llvm = tvm.target.Target(dict(target.tvm))
+    lowered = _lower(kernels, llvm, reporter)
+    program = with_scratch(program, {symbol: one.scratch for symbol, one in lowered.items()})
     reporter.phase("order the kernels")
-    order = find_order(program, _tensor_alignment(target), solve_nodes=options.solve_nodes)
+    align = _tensor_alignment(target)
+    order = find_order(program, align, solve_nodes=options.solve_nodes)
     program = with_order(program, order)
-    layers = tuple({"family": kernels[call.kernel].family} for call in program.calls)
-    objects = tuple(compile_objects(lowered, llvm))
+    if trace is None and slowdown_of(options) is not None:
+        reporter.phase("stream rows")
+        program = select_segments(program, align, slowdown_of(options)).program
+    program, used = bind_program(program, kernels)
+    by_rows = {symbol: one for symbol, one in used.items() if symbol not in lowered}
+    lowered |= _lower(by_rows, llvm, reporter)
+    program = with_scratch(program, {symbol: one.scratch for symbol, one in lowered.items()})
+    reporter.phase("compile kernels")
+    layers = tuple(_layer(call, used) for call in program.calls)
+    functions = {symbol: one for symbol, one in lowered.items() if symbol in used}
+    in_tir = {symbol: one for symbol, one in functions.items() if isinstance(one, LoweredKernel)}
+    in_c = {symbol: one for symbol, one in functions.items() if isinstance(one, CKernel)}
+    objects = (*compile_objects(in_tir, llvm), *compile_c_kernels(in_c, target, options.cc))
     if trace is None:
         return Compiled(program, objects, layers)
     trace.follow(trace_results(single, grouped))
     kept = find_kept(program, graph, trace.places, labels)
-    functions, copies = copy_kernels(program, kept, unit)
-    more = {symbol: lower_kernel(func, symbol, llvm) for symbol, func in functions.items()}
+    extra, copies = copy_kernels(program, kept, unit)
+    more = {symbol: lower_kernel(func, symbol, llvm) for symbol, func in extra.items()}
     objects += tuple(compile_objects(more, llvm))
     return Compiled(program, objects, layers, kept, copies)
+
+
+def fuse_graph(graph: Graph, options: BuildOptions, context: PassContext) -> tuple[Any, Any, Any]:
+    """The module with operators apart, then grouped, then as one TIR function for each group."""
+    legalize = legalize_phase(machine_of(context.target))
+    single = run_passes(graph.module, [*layout_phase(options.integer), *legalize], context)
+    grouped = run_passes(single, fuse_phase(), context)
+    return single, grouped, run_passes(grouped, merge_phase(), context)
+
+
+def _lower(
+    kernels: Mapping[str, Kernel], llvm: Any, reporter: Reporter
+) -> dict[str, LoweredKernel | CKernel]:
+    """Kernels by C symbol; those in C are what they are."""
+    lowered: dict[str, LoweredKernel | CKernel] = {}
+    for done, (symbol, kernel) in enumerate(kernels.items()):
+        lowered[symbol] = kernel.c or lower_kernel(kernel.func, symbol, llvm)
+        reporter.progress(done + 1, len(kernels))
+    return lowered
+
+
+def _layer(call: KernelCall, kernels: Mapping[str, Kernel]) -> dict[str, Any]:
+    """Manifest entries of a call beyond what the program says."""
+    if call.segment is None:
+        return {"family": kernels[call.kernel].family}
+    families = [kernels[stage.kernel].family for stage in call.segment.stages]
+    return {"family": "rows", "stages": families}
 
 
 def compile_in_process(
