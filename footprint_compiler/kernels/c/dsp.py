@@ -192,7 +192,8 @@ def _depthwise(shape: ConvShape, codes: Codes, rings: Rings | None) -> CKernel |
     )
     features = codes.features | {f"rows{height}"}
     features |= {"tails"} if shape.in_channels % 4 else set()
-    features |= {"three"} if width == 3 and shape.stride[1] <= 2 else set()
+    pairs = shape.kernel == (3, 3) and shape.stride[1] <= 2
+    features |= {f"pairs{shape.stride[1]}"} if pairs else set()
     features |= {"rings"} if 0 in rows else set()
     layer = {
         "height": shape.in_height,
@@ -209,6 +210,7 @@ def _depthwise(shape: ConvShape, codes: Codes, rings: Rings | None) -> CKernel |
         "top": shape.padding[0],
         "left": shape.padding[1],
         "pitch": 2 * columns,
+        "pairs": int(pairs),
         "zero": pair(-codes.zero_point),
         "out_zero": codes.out_zero,
         "low": codes.low,
