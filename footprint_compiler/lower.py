@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
@@ -12,6 +11,12 @@ import numpy as np
 import tvm
 from tvm import relax, te
 
+from footprint_compiler.arguments import (
+    bind_calls,
+    constant_label,
+    in_place_parameters,
+    row_access,
+)
 from footprint_compiler.errors import UnsupportedModelError
 from footprint_compiler.graph import Graph
 from footprint_compiler.kernels.emit import Kernel, emit_kernel
@@ -41,6 +46,7 @@ def extract_program(
     machine: Machine,
     origins: Sequence[tuple[str, ...]] = (),
     labels: dict[Any, str] | None = None,
+    bind: bool = True,
 ) -> tuple[Program, dict[str, Kernel]]:
     """Read the bindings of ``main`` in order.
 
@@ -51,6 +57,8 @@ def extract_program(
         machine: vector unit of the target.
         origins: names of the ONNX nodes behind each TIR call of ``main``, in order.
         labels: receives the program's tensor for every variable of ``main`` that is one.
+        bind: give every call the arguments of its kernel; otherwise those of its function, for
+            ``arguments.bind_call`` to do so later.
 
     Returns:
         The program, and its kernels by C symbol.
@@ -60,7 +68,7 @@ def extract_program(
     if labels is not None:
         found = extraction.state.values.items()
         labels |= {var: label for var, label in found if label in program.tensors}
-    return program, kernels
+    return (bind_calls(program, kernels) if bind else program), kernels
 
 
 class _Extraction:
@@ -123,12 +131,9 @@ class _Extraction:
             else [n for item in value for n in self._flatten(item)]
         )
 
-    def _constant(
-        self, array: np.ndarray, repacked: Callable[[np.ndarray], np.ndarray] | None = None
-    ) -> str:
-        array = np.ascontiguousarray(array if repacked is None else repacked(array))
-        digest = hashlib.sha256(array.tobytes()).hexdigest()[:16]
-        label = f"const:{array.dtype}:{'x'.join(map(str, array.shape))}:{digest}"
+    def _constant(self, array: np.ndarray) -> str:
+        array = np.ascontiguousarray(array)
+        label = constant_label(array)
         self.state.constants[label] = array
         return label
 
@@ -242,8 +247,6 @@ class _Extraction:
         if key not in state.symbols:
             self._add_kernel(key, emit_kernel(self.module[var], machine, constant))
         kernel = state.kernels[state.symbols[key]]
-        for position, repack in kernel.repack.items():
-            labels[position] = self._constant(state.constants[labels[position]], repack)
         ty = call.ty_args[0]
         multiple = isinstance(ty, relax.TupleType)
         nodes = self.origins.pop(0) if self.origins else ()
@@ -253,7 +256,7 @@ class _Extraction:
         )
         in_place = tuple(
             (0, position)
-            for position in kernel.in_place
+            for position in in_place_parameters(kernel)
             if labels[position] not in state.constants and labels.count(labels[position]) == 1
         )
         state.calls.append(
@@ -264,6 +267,7 @@ class _Extraction:
                 in_place=in_place,
                 layers=nodes,
                 macs=kernel.macs,
+                rows=row_access(kernel, labels, state.constants),
             )
         )
         return results if multiple else results[0]
@@ -302,14 +306,10 @@ class _Extraction:
             for label, view in state.views.items()
         }
         state.calls = [
-            KernelCall(
-                call.kernel,
-                tuple(new(label) for label in call.inputs),
-                tuple(new(label) for label in call.outputs),
-                call.scratch,
-                call.in_place,
-                call.layers,
-                call.macs,
+            replace(
+                call,
+                inputs=tuple(new(label) for label in call.inputs),
+                outputs=tuple(new(label) for label in call.outputs),
             )
             for call in state.calls
         ]

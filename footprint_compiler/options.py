@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 #: Limit of the exact search for offsets: a few seconds, and only where quick planners fall short.
 SOLVE_NODES = 200_000
+#: Part of the instructions that a smaller arena may cost, as estimated.
+MAX_SLOWDOWN = 0.05
 
 
 @dataclass(frozen=True)
@@ -31,10 +33,16 @@ class BuildOptions:
         quantize: what to quantize the model with before it is compiled; None leaves it as it is.
         qdq: file that receives the quantized model, for ``fpc validate --model``.
         integer: run QDQ on integer kernels; otherwise in float32, operator by operator as written.
+        io: ``"float"`` for inputs and outputs as in the model, ``"int8"`` for the codes of its first
+            QuantizeLinear and its last DequantizeLinear.
         shrink: remove channels that no output can depend on; see ``footprint_compiler.shrink``.
         keep_tensors: keep every tensor of the model that a kernel writes, as one more output; for
             finding faults.
         solve_nodes: limit of the exact search of the memory planner; 0 leaves it out.
+        optimize_for: ``"ram"`` (the smallest arena at any speed), ``"balanced"`` (the smallest
+            arena within ``max_slowdown``) or ``"speed"`` (no kernel runs row by row).
+        max_ram, max_flash: bytes that the artifact may need; None: any.
+        max_slowdown: instructions that running chains of layers row by row may add, as a fraction.
     """
 
     name: str | None = None
@@ -48,6 +56,29 @@ class BuildOptions:
     quantize: Request | None = None
     qdq: Path | None = None
     integer: bool = True
+    io: str = "float"
     shrink: bool = True
     keep_tensors: bool = False
     solve_nodes: int = SOLVE_NODES
+    max_ram: int | None = None
+    max_flash: int | None = None
+    optimize_for: str = "balanced"
+    max_slowdown: float = MAX_SLOWDOWN
+
+    def recorded(self) -> dict[str, bool | int | float | str]:
+        """What a manifest keeps, so that the same program can be built again: switches and limits
+        that are not as by default. Where and how it is written does not belong to the program.
+        """
+        values = {f.name: (getattr(self, f.name), f.default) for f in fields(self)}
+        return {
+            name: value
+            for name, (value, default) in values.items()
+            if name not in _OF_THE_OUTPUT
+            and isinstance(value, bool | int | float | str)
+            and value != default
+        }
+
+
+_OF_THE_OUTPUT = frozenset(
+    {"name", "weights", "format", "cc", "explain", "keep_tensors", "max_ram", "max_flash"}
+)

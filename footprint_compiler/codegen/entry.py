@@ -11,10 +11,12 @@ from typing import Any
 import jinja2
 
 from footprint_compiler.codegen.footprint import Footprint
+from footprint_compiler.codegen.rows import segment_source
 from footprint_compiler.codegen.weights import Weights
 from footprint_compiler.errors import CodegenError
 from footprint_compiler.memory.plan import MemoryPlan
 from footprint_compiler.program import KernelCall, Program
+from footprint_compiler.streaming.direction import runs_downwards
 from footprint_compiler.tensor import TensorSpec
 
 ABI_VERSION = 1
@@ -72,12 +74,18 @@ class Interface:
     def render_entry(self) -> str:
         """``<name>.c``: init, input, output, invoke, error."""
         calls = [self._call(step, call) for step, call in enumerate(self.program.calls)]
-        body = self._magic_source(calls)
+        segments = [
+            self._segment(step, call)
+            for step, call in enumerate(self.program.calls)
+            if call.segment is not None
+        ]
+        body = self._magic_source(calls, segments)
         return _TEMPLATES.get_template("entry.c.j2").render(
             **self._common(),
             magic="0x" + hashlib.sha256(body.encode()).hexdigest()[:8],
             kernels=_prototypes(self.program),
             calls=calls,
+            segments=segments,
             calls_use_arena=any(_uses(call, "a") for call in calls),
             calls_use_weights=any(_uses(call, "w") for call in calls),
             message_bytes=max(len(text) for _, text in ERRORS) + 1,
@@ -137,20 +145,51 @@ class Interface:
             "comment": c_comment(comment, len(comment)),
         }
 
+    def _segment(self, step: int, call: KernelCall) -> dict[str, Any]:
+        """The function that runs a segment; its pointers are ``a`` and ``w`` plus offsets."""
+        assert call.segment is not None
+        inside = {
+            ring.tensor.name: f"scratch:{step}:{index}"
+            for index, ring in enumerate(call.segment.rings)
+        }
+        first = len(call.segment.rings)
+        arguments = []
+        for stage in call.segment.stages:
+            names = [inside.get(name, name) for name in (*stage.inputs, *stage.outputs)]
+            names += [f"scratch:{step}:{first + index}" for index in range(len(stage.scratch))]
+            arguments.append([self._pointer(name) for name in names])
+        source = segment_source(call, arguments, runs_downwards(call, self.offset_of))
+        words = [word for group in arguments for word in group]
+        bases = [base for base in ("a", "w") if any(word.startswith(base) for word in words)]
+        return {
+            "function": source.function,
+            "bases": bases,
+            "counters": source.counters,
+            "lines": source.lines,
+            "comment": c_comment(", ".join(call.layers), _COMMENT_CHARACTERS),
+        }
+
+    def _pointer(self, name: str) -> str:
+        if name in self.weights.offsets:
+            return f"w + {self.weights.offsets[name]}"
+        return f"a + {self.offset_of(name)}"
+
     def _call(self, step: int, call: KernelCall) -> dict[str, str]:
-        pointers = [
-            f"w + {self.weights.offsets[name]}"
-            if name in self.weights.offsets
-            else f"a + {self.offset_of(name)}"
-            for name in (*call.inputs, *call.outputs)
-        ]
-        scratch = [f"scratch:{step}:{index}" for index in range(len(call.scratch))]
-        pointers += [f"a + {self.offset_of(name)}" for name in scratch]
+        if call.segment is not None:
+            bases = self._segment(step, call)["bases"]
+            arguments = ", ".join(bases)
+            return {"symbol": call.kernel, "arguments": arguments, "comment": ""}
+        names = [*call.inputs, *call.outputs]
+        names += [f"scratch:{step}:{index}" for index in range(len(call.scratch))]
+        pointers = [self._pointer(name) for name in names]
         layers = c_comment(", ".join(call.layers), _COMMENT_CHARACTERS)
         return {"symbol": call.kernel, "arguments": ", ".join(pointers), "comment": layers}
 
-    def _magic_source(self, calls: Sequence[dict[str, str]]) -> str:
+    def _magic_source(
+        self, calls: Sequence[dict[str, str]], segments: Sequence[dict[str, Any]]
+    ) -> str:
         steps = [f"{call['symbol']}({call['arguments']})" for call in calls]
+        steps += [line for segment in segments for line in segment["lines"]]
         return "\n".join([self.program.name, self.model_sha256, str(self.plan.arena_bytes), *steps])
 
 
@@ -170,7 +209,8 @@ def c_comment(text: str, limit: int) -> str:
 
 
 def _uses(call: dict[str, str], base: str) -> bool:
-    return any(word.startswith(f"{base} +") for word in call["arguments"].split(", "))
+    words = call["arguments"].split(", ")
+    return any(word == base or word.startswith(f"{base} +") for word in words)
 
 
 def _prototypes(program: Program) -> list[dict[str, str]]:
@@ -180,9 +220,15 @@ def _prototypes(program: Program) -> list[dict[str, str]]:
         CodegenError: two calls give one kernel different numbers of arguments.
     """
     found: dict[str, str] = {}
-    for call in program.calls:
+    functions = [
+        (function, call.segment is not None)
+        for call in program.calls
+        for function in (call.segment.stages if call.segment is not None else (call,))
+    ]
+    for call, by_row in functions:
         inputs = ["const void *"] * len(call.inputs)
-        parameters = ", ".join(inputs + ["void *"] * (len(call.outputs) + len(call.scratch)))
+        pointers = inputs + ["void *"] * (len(call.outputs) + len(call.scratch))
+        parameters = ", ".join([*pointers, "int32_t"] if by_row else pointers)
         if found.setdefault(call.kernel, parameters) != parameters:
             raise CodegenError(f"calls of {call.kernel} disagree on its parameters")
     return [{"symbol": name, "parameters": text or "void"} for name, text in found.items()]

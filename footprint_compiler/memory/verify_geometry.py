@@ -9,7 +9,7 @@ import numpy as np
 
 from footprint_compiler.memory.plan import MemoryPlan
 from footprint_compiler.memory.verify_rules import Root, exactly_in_place, extent, refuse_overlap
-from footprint_compiler.program import Program
+from footprint_compiler.program import KernelCall, Program
 
 
 def meeting_boxes(boxes: list[tuple[int, int, int, int]]) -> list[tuple[int, int]]:
@@ -58,10 +58,14 @@ def _is_pair(
     result: str,
     source: str,
 ) -> bool:
-    """Whether step ``step`` computes all of ``result`` in place of all of ``source``."""
+    """Whether step ``step`` computes all of ``result`` in place of all of ``source``, or a segment
+    says that it may come near; the replay of its rows finds whether it comes too near.
+    """
     if step >= len(program.calls):
         return False
     call = program.calls[step]
+    if _declared(call, roots, result, source):
+        return True
     places = extent(plan, result), extent(plan, source)
     return any(
         exactly_in_place(program, plan, call, output, input_)
@@ -69,4 +73,12 @@ def _is_pair(
         and roots[call.outputs[output]].name == result
         and roots[call.inputs[input_]].name == source
         for output, input_ in call.in_place
+    )
+
+
+def _declared(call: KernelCall, roots: dict[str, Root], result: str, source: str) -> bool:
+    return call.segment is not None and any(
+        roots[call.outputs[one.output]].name == result
+        and roots[call.inputs[one.input]].name == source
+        for one in call.overlaps
     )

@@ -21,6 +21,7 @@ from footprint_compiler.memory.verify_rules import (
     refuse_overlap,
     scratch_names,
 )
+from footprint_compiler.memory.verify_segments import replay_segment
 from footprint_compiler.program import Program
 
 
@@ -60,6 +61,8 @@ def replay_calls(program: Program, plan: MemoryPlan, roots: dict[str, Root]) -> 
             if name not in program.constants:
                 read(name, f"step {step} ({call.kernel})")
         _check_arguments(program, plan, step)
+        if call.segment is not None:
+            replay_segment(program, plan, roots, step)
         for name in (*call.outputs, *scratch_names(call, step)):
             write(name)
     for spec in program.outputs:
@@ -72,15 +75,17 @@ def _check_arguments(program: Program, plan: MemoryPlan, step: int) -> None:
     for one, other in combinations(written, 2):
         if _share(plan.placements[one], plan.placements[other]):
             refuse_overlap(one, other)
+    if call.segment is not None:  # what its outputs may share with inputs, the rows decide
+        written = written[len(call.outputs) :]
     for output, name in enumerate(written):
         for input_, source in enumerate(call.inputs):
             if source in program.constants:
                 continue
             if not _share(plan.placements[name], plan.placements[source]):
                 continue
-            if output >= len(call.outputs) or not exactly_in_place(
-                program, plan, call, output, input_
-            ):
+            if call.segment is not None or output >= len(call.outputs):
+                refuse_overlap(name, source)
+            if not exactly_in_place(program, plan, call, output, input_):
                 refuse_overlap(name, source)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 from footprint_compiler.program import KernelCall, Overlap, Ring, Scratch, Segment
@@ -71,6 +72,24 @@ def make_segment(
         macs=sum(stage.macs for stage in stages),
         segment=Segment(tuple(stages), rings),
         overlaps=() if best is None else (best,),
+    )
+
+
+def with_stages(call: KernelCall, stages: Sequence[KernelCall]) -> KernelCall:
+    """The segment with other kernels, arguments or scratch for the same stages."""
+    assert call.segment is not None
+    inside = {ring.tensor.name for ring in call.segment.rings}
+    inputs = tuple(
+        dict.fromkeys(given for stage in stages for given in stage.inputs if given not in inside)
+    )
+    moved = {at: inputs.index(name) for at, name in enumerate(call.inputs) if name in inputs}
+    return replace(
+        call,
+        inputs=inputs,
+        scratch=_scratch(stages, call.segment.rings),
+        in_place=tuple((output, moved[given]) for output, given in call.in_place),
+        segment=replace(call.segment, stages=tuple(stages)),
+        overlaps=tuple(replace(one, input=moved[one.input]) for one in call.overlaps),
     )
 
 
@@ -157,6 +176,16 @@ def _saving(one: Overlap, source: TensorSpec, result: TensorSpec) -> int:
         source.size_bytes,
     )
     return apart - min(upwards, downwards)
+
+
+def shared_bytes(call: KernelCall, tensors: Mapping[str, TensorSpec]) -> int:
+    """Bytes that the best pair of a segment takes less than side by side."""
+    saved = [tensors[call.outputs[output]].size_bytes for output, _ in call.in_place]
+    saved += [
+        _saving(one, tensors[call.inputs[one.input]], tensors[call.outputs[one.output]])
+        for one in call.overlaps
+    ]
+    return max(saved, default=0)
 
 
 def span_bytes(offset: int, result_bytes: int, source_bytes: int) -> int:
