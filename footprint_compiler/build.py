@@ -33,8 +33,6 @@ from footprint_compiler.passes.trace_fusion import trace_fusion, trace_results
 from footprint_compiler.passes.trace_values import ValueTrace
 from footprint_compiler.program import KernelCall, Program
 from footprint_compiler.progress import Reporter
-from footprint_compiler.quantize.session import run as quantize_file
-from footprint_compiler.quantize.write import write_model
 from footprint_compiler.runtime.loader import load
 from footprint_compiler.streaming.select import select_segments, slowdown_of
 from footprint_compiler.targets import Target, load_target
@@ -84,7 +82,7 @@ def build(
         graph = quantized_graph(model, machine, options, reporter)
     else:
         reporter.phase("import the model")
-        graph = import_model(model, options.shapes, options.constants, options.shrink)
+        graph = import_model(model, options.shapes, options.constants, options.shrink, options.io)
     if graph.metadata.get("shrinkage") and graph.metadata["shrinkage"].filters:
         reporter.log(str(graph.metadata["shrinkage"]))
     return build_graph(graph, machine, replace(options, name=name), folder, reporter)
@@ -98,11 +96,14 @@ def quantized_graph(
     Where there is a bound on the drop, every mix of precisions that is tried is built, so that its
     RAM and flash are known.
     """
+    from footprint_compiler.quantize.session import run as quantize_file
+    from footprint_compiler.quantize.write import write_model
+
     assert options.quantize is not None
     plain = replace(options, name="trial", format="dir", dump_ir=None, explain=None)
 
     def footprint(proto: onnx.ModelProto) -> tuple[int, int]:
-        graph = import_model(proto, shrink=options.shrink)
+        graph = import_model(proto, shrink=options.shrink, io=options.io)
         with tempfile.TemporaryDirectory(prefix="fpc-") as folder:
             built = build_graph(graph, target, plain, Path(folder) / "trial", Reporter())
         sizes = built.manifest["footprint"]
@@ -114,7 +115,8 @@ def quantized_graph(
     if options.qdq is not None:
         write_model(outcome.model, options.qdq)
     reporter.phase("import the model")
-    return replace(import_model(outcome.model, shrink=options.shrink), source=Path(model).name)
+    graph = import_model(outcome.model, shrink=options.shrink, io=options.io)
+    return replace(graph, source=Path(model).name)
 
 
 def build_graph(
