@@ -172,9 +172,10 @@ def compile_graph(
     align = _tensor_alignment(target)
     order = find_order(program, align, solve_nodes=options.solve_nodes)
     program = with_order(program, order)
-    if trace is None and slowdown_of(options) is not None:
-        reporter.phase("stream rows")
-        program = select_segments(program, align, slowdown_of(options)).program
+    slowdown = None if options.keep_tensors else slowdown_of(options)
+    if slowdown is not None:
+        reporter.phase("choose what runs row by row")
+        program = select_segments(program, align, slowdown).program
     program, used = bind_program(program, kernels)
     by_rows = {symbol: one for symbol, one in used.items() if symbol not in lowered}
     lowered |= _lower(by_rows, llvm, reporter)
