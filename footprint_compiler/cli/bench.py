@@ -10,7 +10,7 @@ import click
 
 from footprint_compiler.cli.command import FpcCommand, show
 from footprint_compiler.cli.execute import need_emulator
-from footprint_compiler.cli.layers import draw_layers, profiled
+from footprint_compiler.cli.profile import draw_profile, profiled
 from footprint_compiler.errors import UsageError
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def bench(
         need_emulator(artifact)
     if layers:
         profile = profiled(artifact, sample, wait_states)
-        show(profile, lambda screen: draw_layers(screen, profile))
+        show(profile, lambda screen: draw_profile(screen, profile))
         return
     measured = _compare(artifact, sample, model, repeat) if model and against else None
     payload = measured or _alone(artifact, sample, repeat)
