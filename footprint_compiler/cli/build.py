@@ -126,6 +126,13 @@ def build(
     if precision is None and (given["data"] or given["max_drop"] is not None):
         raise UsageError("--data and --max-drop are for --quantize", "Add --quantize int8.")
     request = None if precision is None else request_of({**options, **given}, precision)
+@click.option(
+    "--io",
+    type=click.Choice(["float", "int8"]),
+    default="float",
+    show_default=True,
+    help="Inputs and outputs as in the model, or as the codes of its quantizers.",
+)
     chosen = BuildOptions(**options, quantize=request)
     out = out or Path("build") / model.stem
     reporter = settings().reporter()

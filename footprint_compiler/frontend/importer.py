@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from tvm import relax
 
 from footprint_compiler.errors import ModelFileError, UnsupportedModelError
 from footprint_compiler.frontend.bind import bind_inputs
+from footprint_compiler.frontend.codes_io import take_codes
 from footprint_compiler.frontend.context import Context
 from footprint_compiler.frontend.driver import Driver
 from footprint_compiler.frontend.limits import check_graph
@@ -32,6 +34,7 @@ def import_model(
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     constants: Mapping[str, str | int | float | np.ndarray] | None = None,
     shrink: bool = True,
+    io: str = "float",
 ) -> Graph:
     """Read an ONNX model as Relax with static shapes.
 
@@ -40,6 +43,7 @@ def import_model(
         shapes: input name -> static shape, for inputs with dynamic dimensions.
         constants: input name -> value; that input becomes a constant.
         shrink: remove channels that no output can depend on.
+        io: ``float`` for inputs and outputs as in the model, ``int8`` for their codes.
 
     Raises:
         ModelFileError, ModelLimitError: the file is damaged or too large.
@@ -54,9 +58,18 @@ def import_model(
     metadata: dict[str, Any] = {}
     if shrink:
         simple, metadata["shrinkage"] = remove_dead_channels(simple)
+    codes: dict[str, TensorSpec] = {}
+    if io == "int8":
+        simple, inputs, codes = take_codes(simple, inputs)
     module, outputs, driver = _convert(simple, inputs, fixed)
     inputs = annotate_inputs(simple.graph, inputs)
     outputs = annotate_outputs(simple.graph, outputs)
+    outputs = tuple(
+        replace(spec, scale=codes[spec.name].scale, zero_point=codes[spec.name].zero_point)
+        if spec.name in codes
+        else spec
+        for spec in outputs
+    )
     values = [TensorSpec(n, shape_of(v), str(v.ty.dtype)) for n, v in driver.values.items()]
     metadata |= {
         "macs": dict(driver.macs),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +13,7 @@ from footprint_compiler.tensor import TensorSpec
 
 def annotate_inputs(graph: onnx.GraphProto, specs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
     """Specs with the parameters of the DequantizeLinear nodes that alone read each input."""
-    constants = _constants(graph)
+    constants = graph_constants(graph)
     readers: dict[str, list[onnx.NodeProto]] = {}
     for node in graph.node:
         for name in node.input:
@@ -22,25 +22,26 @@ def annotate_inputs(graph: onnx.GraphProto, specs: Sequence[TensorSpec]) -> tupl
     for spec in specs:
         nodes = readers.get(spec.name, [])
         if nodes and all(n.op_type == "DequantizeLinear" for n in nodes):
-            spec = _annotated(spec, nodes[0], constants)
+            spec = annotated(spec, nodes[0], constants)
         found.append(spec)
     return tuple(found)
 
 
 def annotate_outputs(graph: onnx.GraphProto, specs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
     """Specs with the parameters of the QuantizeLinear node that computes each output."""
-    constants = _constants(graph)
+    constants = graph_constants(graph)
     writers = {name: node for node in graph.node for name in node.output}
     found = []
     for spec in specs:
         node = writers.get(spec.name)
         if node is not None and node.op_type == "QuantizeLinear":
-            spec = _annotated(spec, node, constants)
+            spec = annotated(spec, node, constants)
         found.append(spec)
     return tuple(found)
 
 
-def _constants(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
+def graph_constants(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
+    """Initializers and the tensors of Constant nodes, by name."""
     found = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
         if node.op_type == "Constant":
@@ -50,8 +51,8 @@ def _constants(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
     return found
 
 
-def _annotated(
-    spec: TensorSpec, node: onnx.NodeProto, constants: dict[str, onnx.TensorProto]
+def annotated(
+    spec: TensorSpec, node: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto]
 ) -> TensorSpec:
     """``spec`` with per-tensor parameters; unchanged where they are per axis or not constant."""
     if len(node.input) < 2 or node.input[1] not in constants:

@@ -41,7 +41,7 @@ def _checked(spec: TensorSpec, value: np.ndarray, allow_nan: bool) -> np.ndarray
     if array.dtype.newbyteorder("=") != dtype:
         raise InputDataError(
             f"input {spec.name!r} is {array.dtype}, the model takes {spec.dtype}",
-            f"Convert it with array.astype({spec.dtype!r}).",
+            _conversion(spec, array),
         )
     if array.shape != spec.shape:
         raise InputDataError(
@@ -52,6 +52,14 @@ def _checked(spec: TensorSpec, value: np.ndarray, allow_nan: bool) -> np.ndarray
             f"input {spec.name!r} contains NaN", "Remove the NaN values, or allow them explicitly."
         )
     return array
+
+
+def _conversion(spec: TensorSpec, array: np.ndarray) -> str:
+    if spec.scale is None or array.dtype.kind != "f" or "int" not in spec.dtype:
+        return f"Convert it with array.astype({spec.dtype!r})."
+    limits = np.iinfo(spec.dtype)
+    rounded = f"np.rint(array / np.float32({spec.scale!r})) + {spec.zero_point or 0}"
+    return f"Quantize it: np.clip({rounded}, {limits.min}, {limits.max}).astype({spec.dtype!r})."
 
 
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
