@@ -98,13 +98,32 @@ _in_force: ContextVar[Decisions | None] = ContextVar("decisions", default=None)
 
 
 @contextmanager
-def deciding(decisions: Decisions) -> Iterator[None]:
-    """Let ``decisions`` answer what generators ask in this block."""
+def deciding(decisions: Decisions | None) -> Iterator[None]:
+    """Let ``decisions`` answer what generators ask in this block; None: the defaults."""
     token = _in_force.set(decisions)
     try:
         yield
     finally:
         _in_force.reset(token)
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def bound(function: Callable[P, R]) -> Callable[P, R]:
+    """``function``, to be called later, with the answers that are in force now.
+
+    A kernel that is emitted in a second form must be packed and computed under the same ones.
+    """
+    decisions = _in_force.get()
+
+    @wraps(function)
+    def later(*args: P.args, **kwargs: P.kwargs) -> R:
+        with deciding(decisions):
+            return function(*args, **kwargs)
+
+    return later
 
 
 def choose(name: str, default: T, options: Sequence[T]) -> T:
@@ -136,10 +155,6 @@ def wrapping(wrap: Wrap) -> Iterator[None]:
         yield
     finally:
         _wrapping.reset(token)
-
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 
 def tunable(emit: Callable[P, R]) -> Callable[P, R]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from footprint_compiler.kernels.decisions import bound
 from footprint_compiler.kernels.fused import Fused
 from footprint_compiler.kernels.generic_rows import ElementwiseRows
 from footprint_compiler.kernels.rings import row_kernel
@@ -54,7 +55,7 @@ def with_rows(
         packed = kernel.repack if repack is None else repack
         return replace(kernel, func=func, repack=packed, rows=None)
 
-    return replace(kernel, rows=RowForm(height, windows, emit))
+    return replace(kernel, rows=RowForm(height, windows, bound(emit)))
 
 
 def with_elementwise_rows(kernel: Kernel, rows: ElementwiseRows | None) -> Kernel:
@@ -65,7 +66,7 @@ def with_elementwise_rows(kernel: Kernel, rows: ElementwiseRows | None) -> Kerne
     form = RowForm(
         rows.height,
         rows.windows,
-        lambda rings: replace(kernel, func=emit(rings), rows=None),
+        bound(lambda rings: replace(kernel, func=emit(rings), rows=None)),
     )
     return replace(kernel, rows=form)
 
