@@ -219,8 +219,16 @@ def _layer(call: KernelCall, kernels: Mapping[str, Kernel]) -> dict[str, Any]:
     """Manifest entries of a call beyond what the program says."""
     if call.segment is None:
         return {"family": kernels[call.kernel].family}
-    families = [kernels[stage.kernel].family for stage in call.segment.stages]
-    return {"family": "rows", "stages": families}
+    stages = [
+        {
+            "kernel": stage.kernel,
+            "family": kernels[stage.kernel].family,
+            "layers": list(stage.layers),
+            "macs": stage.macs,
+        }
+        for stage in call.segment.stages
+    ]
+    return {"family": "rows", "stages": stages}
 
 
 def compile_in_process(

@@ -46,7 +46,10 @@ def draw_profile(screen: Console, payload: dict[str, Any]) -> None:
         values = [
             f"{row['instructions']:,}",
             "" if row["instructions_per_mac"] is None else f"{row['instructions_per_mac']:.2f}",
-            *(f"{row[key]:,}" for key in ("loads", "stores", "multiplies", "jumps")),
+            *(
+                "" if row[key] is None else f"{row[key]:,}"
+                for key in ("loads", "stores", "multiplies", "jumps")
+            ),
         ]
         if known:
             values.append("" if row["cycles"] is None else f"{row['cycles']:,}")

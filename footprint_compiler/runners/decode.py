@@ -117,7 +117,7 @@ class Decoder:
         if long and first & 0xEE00 == 0xEC00:
             load = bool(first & 0x10)
             return Step(loads=int(load), stores=int(not load)), size
-        return Step(multiplies=long and first & 0xEF80 == 0xEE80), size
+        return Step(), size
 
 
 def _listed(operands: str) -> int:

@@ -20,6 +20,8 @@ from footprint_compiler.runners.qemu import run_profiled
 #: What the harness itself executes between the marks.
 _HARNESS = ("measured", "call_on_stack", "fpc_count_begin", "fpc_count_end")
 
+_UNKNOWN_VECTORS = ("cortex-m55",)
+
 
 @dataclass(frozen=True)
 class Share:
@@ -31,7 +33,8 @@ class Share:
         macs: multiply-accumulates of all its calls.
         instructions: executed.
         loads, stores: registers moved from and to memory.
-        multiplies: instructions that multiply.
+        multiplies: instructions that multiply; None where the disassembler does not know the
+            core's vector extension.
         jumps: branches taken.
         cycles: by the model of ``cycles``; None where there is none for the core.
     """
@@ -42,7 +45,7 @@ class Share:
     instructions: int = 0
     loads: int = 0
     stores: int = 0
-    multiplies: int = 0
+    multiplies: int | None = None
     jumps: int = 0
     cycles: int | None = None
 
@@ -84,8 +87,9 @@ def profile(
             "Build for arm64, armv7 or a Cortex-M.",
         )
     rows: dict[str, list[Mapping[str, object]]] = {}
-    for row in artifact.manifest["layers"]:
-        rows.setdefault(str(row["kernel"]), []).append(row)
+    for layer in artifact.manifest["layers"]:
+        for row in layer.get("stages", [layer]):
+            rows.setdefault(str(row["kernel"]), []).append(row)
     kernels = list(rows)
     executable, text = run_profiled(artifact, machine, inputs, kernels, timeout_s)
     blocks = [_Block(*map(int, line.split())) for line in text.splitlines()]
@@ -131,9 +135,10 @@ def _add_up(
             "instructions": len(steps) * block.executed,
             "loads": sum(step.loads for step in steps) * block.executed,
             "stores": sum(step.stores for step in steps) * block.executed,
-            "multiplies": sum(step.multiplies for step in steps) * block.executed,
             "jumps": block.jumped,
         }
+        if machine.mcpu not in _UNKNOWN_VECTORS:
+            worth["multiplies"] = sum(step.multiplies for step in steps) * block.executed
         if core:
             once = block_cycles(core, steps, wait_states)
             worth["cycles"] = once * block.executed + block.jumped * jump_cycles(core, wait_states)
