@@ -64,7 +64,7 @@ def find_kept(
     groups: dict[Extent, list[tuple[str, str, tuple[int, ...]]]] = {}
     for name, place in places.items():
         label = labels.get(place.var)
-        if label is not None and name not in (given | outputs):
+        if label in extents and name not in (given | outputs):
             groups.setdefault(extents[label], []).append((name, label, place.perm))
     for spec in program.outputs:  # in the model's order of axes, whatever lies in the graph
         plain = tuple(range(len(spec.shape)))
@@ -78,8 +78,9 @@ def find_kept(
         name, label, perm = members[0]
         source = program.tensors[label]
         shape = tuple(source.shape[axis] for axis in perm)
-        spec = graph.metadata["specs"].get(name) or TensorSpec(name, shape, source.dtype)
-        spec = replace(spec, shape=shape, dtype=source.dtype)
+        spec = graph.metadata.get("specs", {}).get(name) or replace(source, name=name)
+        if (spec.shape, spec.dtype) != (shape, source.dtype):
+            continue  # only a part of it is ever in memory
         names = tuple(member[0] for member in members)
         found.append(Kept(spec, label, perm, max(steps), names, is_output=name in outputs))
     found.sort(key=lambda kept: kept.step)

@@ -72,6 +72,7 @@ def validate(
     samples: Iterable[Sample],
     outputs: Sequence[TensorSpec],
     tolerance: float | None = None,
+    tolerance_lsb: float | None = None,
 ) -> ValidationReport:
     """Run every sample through both and compare each output.
 
@@ -79,6 +80,7 @@ def validate(
         run, reference: from one sample to its outputs by name.
         outputs: specs of the outputs to compare.
         tolerance: see ``limit_of``.
+        tolerance_lsb: the same for quantized outputs alone.
     """
     ours: dict[str, list[np.ndarray]] = {spec.name: [] for spec in outputs}
     theirs: dict[str, list[np.ndarray]] = {spec.name: [] for spec in outputs}
@@ -92,7 +94,12 @@ def validate(
     if not count:
         raise InputDataError("there is no sample to validate with")
     reports = (
-        compare(spec, np.stack(ours[spec.name]), np.stack(theirs[spec.name]), tolerance)
+        compare(
+            spec,
+            np.stack(ours[spec.name]),
+            np.stack(theirs[spec.name]),
+            tolerance if spec.scale is None or tolerance_lsb is None else tolerance_lsb,
+        )
         for spec in outputs
     )
     return ValidationReport(tuple(reports), count)

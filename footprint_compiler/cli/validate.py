@@ -1,4 +1,4 @@
-"""`fpc validate`: a build against ONNX Runtime, per output."""
+"""`fpc validate`: a build against a reference, per output or per tensor."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from footprint_compiler.cli import text
 from footprint_compiler.cli.build import parse_constant
 from footprint_compiler.cli.command import FpcCommand, settings, show
 from footprint_compiler.cli.execute import Executor
-from footprint_compiler.errors import ValidationError
+from footprint_compiler.cli.tensors import departure_json, draw_departure, draw_layers, layer_json
+from footprint_compiler.errors import UsageError, ValidationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
     from footprint_compiler.samples import Sample
     from footprint_compiler.validate import ValidationReport
 
+REFERENCES = {
+    "ort": "ONNX Runtime, graph as written",
+    "ort-optimized": "ONNX Runtime, graph optimized",
+    "exact": "exact arithmetic, graph as written",
+}
 COLUMNS = ("output", "max abs", "limit", "rmse", "cosine", "top-1", "verdict")
 
 
@@ -40,8 +46,28 @@ COLUMNS = ("output", "max abs", "limit", "rmse", "cosine", "top-1", "verdict")
 @click.option(
     "--tolerance",
     type=click.FloatRange(0),
-    help="Times the output's range (1e-4), or LSB where it is quantized (1).",
+    help="Times the tensor's range (1e-4), or LSB where it is quantized (1).",
 )
+@click.option(
+    "--tolerance-lsb", type=click.FloatRange(0), help="Of quantized tensors.  [default: 1]"
+)
+@click.option("--layers", is_flag=True, help="Compare every tensor that a kernel writes.")
+@click.option("--bisect", is_flag=True, help="Name the first tensor that departs.")
+@click.option(
+    "--reference",
+    type=click.Choice(["ort", "ort-optimized", "exact"]),
+    default="ort",
+    show_default=True,
+    help="ONNX Runtime as written or optimized, or float64 in NumPy.",
+)
+@click.option(
+    "--float",
+    "floating",
+    type=click.Path(path_type=Path),
+    help="With --layers: also compare with this model, from before quantization.",
+)
+@click.option("--host", is_flag=True, help="With --layers: also compare with a build for here.")
+@click.option("--target", help="With --layers: .toml file of a target of your own.")
 def validate(
     build: Path,
     model: Path,
@@ -49,58 +75,106 @@ def validate(
     samples: int,
     seed: int,
     constants: dict[str, Any],
-    tolerance: float | None,
+    **options: Any,
 ) -> None:
-    """Compare the outputs of BUILD with ONNX Runtime; exit code 5 when one is out of tolerance."""
+    """Compare BUILD with ONNX Runtime; exit code 5 when something is out of tolerance.
+
+    --layers and --bisect build MODEL again with all tensors kept, check that this computes the
+    same bytes as BUILD, and compare inner tensors too.
+    """
     from footprint_compiler import validate as library
     from footprint_compiler.codegen.read import open_artifact
+    from footprint_compiler.codes import with_codes
     from footprint_compiler.output_scales import output_scales
     from footprint_compiler.samples import random_samples, read_samples
+    from footprint_compiler.validation.bisect import bisect
+    from footprint_compiler.validation.difference import Tolerance
+    from footprint_compiler.validation.session import Request, compare_layers, output_reference
+    from footprint_compiler.validation.trace import kept_tensors
 
     artifact = open_artifact(build)
     reporter = settings().reporter()
     if library.file_sha256(model) != artifact.manifest["model"]["sha256"]:
         reporter.log(f"{model} is not the file that {build} was built from", "warning")
     fixed = {**artifact.manifest["model"].get("constants", {}), **constants}
-    reference = library.onnxruntime_reference(model, artifact.outputs, fixed)
     scales = output_scales(model)
+    kept = {tensor.name for tensor in kept_tensors(artifact) if not tensor.is_output}
     outputs = [
         spec if spec.scale is not None else replace(spec, scale=scales.get(spec.name))
         for spec in artifact.outputs
+        if spec.name not in kept
     ]
+    as_written = output_reference(model, outputs, fixed, options["reference"])
+    reference = with_codes(as_written, model, artifact.inputs, outputs)
+    if reference is not as_written and (options["layers"] or options["bisect"]):
+        raise UsageError("--layers and --bisect need a build with --io float")
     chosen: Sequence[Sample] = (
         read_samples(inputs, artifact.inputs).samples
         if inputs
         else list(random_samples(artifact.inputs, samples, seed))
     )
+    tolerance, lsb = options["tolerance"], options["tolerance_lsb"]
     execute = Executor(artifact)
+    layers = None
     try:
         report = library.validate(
-            execute, reference, _counted(chosen, reporter), outputs, tolerance
+            execute, reference, _counted(chosen, reporter), outputs, tolerance, lsb
         )
+        if options["layers"] or options["bisect"]:
+            request = Request(
+                model,
+                fixed,
+                options["reference"],
+                options["floating"],
+                options["host"],
+                options["target"],
+                Tolerance.of(tolerance, lsb),
+            )
+            layers = compare_layers(artifact, request, chosen, reporter)
     finally:
         reporter.close()
     payload = {
-        "passed": report.passed,
+        "passed": report.passed and (layers is None or layers.passed),
+        "reference": options["reference"],
         "samples": report.samples,
         "outputs": [{**vars(o), "passed": o.passed} for o in report.outputs],
     }
-    show(payload, lambda screen: _draw(screen, report))
+    departure = None
+    if layers is not None:
+        payload["layers"] = [layer_json(layer) for layer in layers.layers]
+    if layers is not None and options["bisect"]:
+        departure = bisect(layers.layers)
+        payload["bisect"] = departure and departure_json(departure)
+
+    def draw(screen: Console) -> None:
+        _draw(screen, report, REFERENCES[options["reference"]])
+        if layers is not None and options["layers"]:
+            draw_layers(screen, layers)
+        if layers is not None and options["bisect"]:
+            draw_departure(screen, departure)
+
+    show(payload, draw)
     failed = [output.name for output in report.outputs if not output.passed]
+    failed += [] if layers is None else [x.tensor.name for x in layers.layers if not x.passed]
     if failed and settings().as_json:
         click.get_current_context().exit(ValidationError.exit_code)
     if failed:
-        raise ValidationError(f"out of tolerance: {', '.join(failed)}")
+        raise ValidationError(f"out of tolerance: {_some(list(dict.fromkeys(failed)))}")
+
+
+def _some(names: list[str], most: int = 5) -> str:
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest
 
 
 def _counted(samples: Sequence[Sample], reporter: Reporter) -> Iterator[Sample]:
-    reporter.phase("compare with ONNX Runtime")
+    reporter.phase("compare the outputs")
     for done, sample in enumerate(samples):
         yield sample
         reporter.progress(done + 1, len(samples))
 
 
-def _draw(screen: Console, report: ValidationReport) -> None:
+def _draw(screen: Console, report: ValidationReport, reference: str) -> None:
     listing = text.table(*COLUMNS, right=COLUMNS[1:6])
     for output in report.outputs:
         text.add_row(
@@ -115,4 +189,4 @@ def _draw(screen: Console, report: ValidationReport) -> None:
         )
     screen.print(listing)
     plural = "" if report.samples == 1 else "s"
-    screen.print(f"{report.samples} sample{plural} against ONNX Runtime, graph as written")
+    screen.print(f"{report.samples} sample{plural} against {reference}")

@@ -53,5 +53,5 @@ def test_validation_table(golden):
         OutputReport("scores[0]", float("inf"), 0.5, 0.75, 0.98765, 1.0, "1 LSB"),
     )
     screen = Console(file=io.StringIO(), width=100, highlight=False)
-    command._draw(screen, ValidationReport(outputs, samples=2))
+    command._draw(screen, ValidationReport(outputs, samples=2), command.REFERENCES["ort"])
     golden("cli/validation_table.txt", screen.file.getvalue())
