@@ -41,10 +41,7 @@ def make_segment(
         for producer, stage in enumerate(stages)
         if stage.outputs[0] not in escaping
     )
-    inside = {ring.tensor.name for ring in rings}
-    inputs = tuple(
-        dict.fromkeys(given for stage in stages for given in stage.inputs if given not in inside)
-    )
+    inputs = _inputs(stages)
     outputs = tuple(stage.outputs[0] for stage in stages if stage.outputs[0] in escaping)
     pairs = partial(_pairs, stages, inputs, outputs, tensors, dying)
     in_place = tuple(
@@ -78,10 +75,7 @@ def make_segment(
 def with_stages(call: KernelCall, stages: Sequence[KernelCall]) -> KernelCall:
     """The segment with other kernels, arguments or scratch for the same stages."""
     assert call.segment is not None
-    inside = {ring.tensor.name for ring in call.segment.rings}
-    inputs = tuple(
-        dict.fromkeys(given for stage in stages for given in stage.inputs if given not in inside)
-    )
+    inputs = _inputs(stages)
     moved = {at: inputs.index(name) for at, name in enumerate(call.inputs) if name in inputs}
     return replace(
         call,
@@ -91,6 +85,13 @@ def with_stages(call: KernelCall, stages: Sequence[KernelCall]) -> KernelCall:
         segment=replace(call.segment, stages=tuple(stages)),
         overlaps=tuple(replace(one, input=moved[one.input]) for one in call.overlaps),
     )
+
+
+def _inputs(stages: Sequence[KernelCall]) -> tuple[str, ...]:
+    """What the stages read and none of them computes, each once."""
+    computed = {stage.outputs[0] for stage in stages}
+    given = (name for stage in stages for name in stage.inputs if name not in computed)
+    return tuple(dict.fromkeys(given))
 
 
 def _sound(stages: Sequence[KernelCall], escaping: frozenset[str]) -> bool:
