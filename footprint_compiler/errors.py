@@ -123,11 +123,17 @@ class OutputError(FpcError):
 
 
 class BudgetError(FpcError):
-    """A budget for RAM or flash cannot be met."""
+    """A budget for RAM or flash cannot be met; ``lines`` explain what the memory is made of."""
 
     id = "FPC-E050"
     exit_code = EXIT_BUDGET
     default_remedy = "Raise the budget or use a smaller model."
+
+    def __init__(
+        self, message: str, remedy: str | None = None, lines: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(message, remedy)
+        self.lines = lines
 
 
 class PlanError(FpcError):

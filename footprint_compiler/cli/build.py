@@ -16,6 +16,7 @@ from footprint_compiler.cli.quantize_options import (
     request_of,
 )
 from footprint_compiler.cli.quantized import draw_outcome, draw_trade_off, outcome_json
+from footprint_compiler.cli.sizes import SIZE
 from footprint_compiler.errors import AccuracyError, UsageError
 from footprint_compiler.options import SOLVE_NODES
 
@@ -86,6 +87,10 @@ def _number_or_text(content: str) -> str | int | float:
     default="flash",
     show_default=True,
     help="In the library, or in a file of their own given by pointer.",
+)
+@click.option("--max-ram", type=SIZE, metavar="64KiB", help="Refuse a build that needs more RAM.")
+@click.option(
+    "--max-flash", type=SIZE, metavar="256KiB", help="Refuse a build that needs more flash."
 )
 @click.option("--format", type=click.Choice(["dir", "tar"]), default="dir", show_default=True)
 @click.option("--name", help="C identifier, prefix of every symbol.  [default: from -o]")

@@ -14,6 +14,7 @@ from footprint_compiler.cli.text import add_row, one_line, printable, table
 from footprint_compiler.errors import (
     EXIT_INTERNAL,
     EXIT_OK,
+    BudgetError,
     FpcError,
     InputDataError,
     InterruptedByUser,
@@ -73,6 +74,7 @@ def as_failure(error: BaseException) -> FpcError:
 def report(failure: FpcError, as_json: bool) -> None:
     """Print one failure: JSON on stdout when asked, else lines on stderr."""
     nodes = failure.nodes if isinstance(failure, UnsupportedModelError) else ()
+    lines = failure.lines if isinstance(failure, BudgetError) else ()
     if as_json:
         keys = ("node", "operator", "reason", "remedy")
         body: dict[str, object] = {
@@ -83,10 +85,14 @@ def report(failure: FpcError, as_json: bool) -> None:
         }
         if nodes:
             body["nodes"] = [dict(zip(keys, node, strict=True)) for node in nodes]
+        if lines:
+            body["explanation"] = list(lines)
         click.echo(json.dumps({"error": body}, indent=2))
         return
     if nodes:
         _print_nodes(nodes)
+    for line in lines:
+        click.echo(printable(line), err=True)
     click.echo(f"error {failure.id}: {printable(failure.message)}", err=True)
     click.echo(f"  remedy: {printable(failure.remedy)}", err=True)
 

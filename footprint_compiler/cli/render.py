@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import cycle
 from string import ascii_letters, digits
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from footprint_compiler.cli import text
 
@@ -15,28 +15,117 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from footprint_compiler.memory.plan import MemoryPlan, Placement
+    from footprint_compiler.report.advice import Advice
+    from footprint_compiler.report.blocks import MemoryReport
+    from footprint_compiler.report.diff import Difference
 
 MAP_COLUMNS = 64
 MAP_ROWS = 48
+FLASH_ROWS = 8
 MARKS = ascii_letters + digits
 COLORS = ("cyan", "green", "yellow", "magenta", "blue", "red")
 FREE = "."
 
 
 def draw_totals(screen: Console, plan: MemoryPlan) -> None:
-    """Bytes of each pool, then peak, lower bound and gap."""
-    listing = text.table("pool", "used", "tensors", right=("used", "tensors"))
-    for pool in dict.fromkeys(p.pool for p in plan.placements.values()):
-        held = [p for p in plan.placements.values() if p.pool == pool]
-        used = max(p.offset_bytes + p.size_bytes for p in held)
-        text.add_row(listing, pool, f"{used:,} B", len(held))
-    screen.print(listing)
+    """Arena, peak, lower bound and gap."""
     proven = ", proven minimal for this order" if plan.optimal else ""
     screen.print(f"arena        {plan.arena_bytes:,} B, aligned to {plan.align_bytes} B")
     screen.print(f"peak         {plan.peak_bytes:,} B ({plan.planner})")
     screen.print(f"lower bound  {plan.lower_bound_bytes:,} B; gap {plan.gap:.1%}{proven}")
     saved = 1 - plan.peak_bytes / plan.naive_bytes if plan.naive_bytes else 0.0
     screen.print(f"no reuse     {plan.naive_bytes:,} B; reuse saves {saved:.1%}")
+
+
+def pools(footprint: Mapping[str, Any]) -> Table:
+    """Every memory of the target: what lies there, of how much."""
+    listing = text.table("pool", "kind", "used", "of", "holds", right=("used", "of"))
+    for pool in footprint.get("pools", ()):
+        parts = ", ".join(
+            f"{part.removesuffix('_bytes')} {size:,}" for part, size in pool["parts"].items()
+        )
+        used = f"{pool['used_bytes']:,} B"
+        text.add_row(
+            listing, pool["name"], pool["kind"], used, text.size(pool["size_bytes"]), parts
+        )
+    return listing
+
+
+def flash_by_layer(report: MemoryReport, rows: int = FLASH_ROWS) -> Table:
+    """The layers with most weights and code; code that several layers share counts at the first."""
+    from footprint_compiler.report.tables import kernels_of
+
+    columns = ("flash by layer", "kernel", "weights", "code")
+    listing = text.table(*columns, right=columns[2:])
+    unseen = {name: int(entry["code_bytes"]) for name, entry in _kernels(report).items()}
+    found = []
+    for step, layer in enumerate(report.layers):
+        code = sum(unseen.pop(kernel, 0) for kernel in kernels_of(layer))
+        found.append((report.step_name(step), layer["kernel"], layer["weights_bytes"], code))
+    found.sort(key=lambda row: -(row[2] + row[3]))
+    for name, kernel, weights, code in found[:rows]:
+        text.add_row(listing, text.one_line(name, 48), kernel, f"{weights:,}", f"{code:,}")
+    if len(found) > rows:
+        rest = found[rows:]
+        sums = (sum(row[2] for row in rest), sum(row[3] for row in rest))
+        text.add_row(listing, f"{len(rest)} more", "", f"{sums[0]:,}", f"{sums[1]:,}")
+    return listing
+
+
+def _kernels(report: MemoryReport) -> Mapping[str, Any]:
+    return dict(report.manifest.get("kernels", {}))
+
+
+def explanation(report: MemoryReport) -> Table:
+    """What lies in the arena at the fullest step; shares may overlap where kernels overwrite."""
+    step = report.peak_step
+    total = max(report.live_bytes()[step], 1)
+    columns = ("block", "kind", "bytes", "share", "steps", "layers")
+    title = f"step {step} ({text.one_line(report.step_name(step), 48)}) holds {total:,} B"
+    listing = text.table(*columns, right=columns[2:5], title=text.printable(title))
+    for block in sorted(report.live_at(step), key=lambda block: -block.size_bytes):
+        steps = f"[{block.first_step}, {block.end_step})"
+        layers = text.one_line(", ".join(block.layers), 40)
+        share = f"{block.size_bytes / total:.1%}"
+        text.add_row(listing, block.name, block.kind, f"{block.size_bytes:,}", share, steps, layers)
+    return listing
+
+
+def draw_advice(screen: Console, advice: Sequence[Advice]) -> None:
+    """Each change that would save something, with what it costs."""
+    if not advice:
+        screen.print("nothing known would lower it")
+    for one in advice:
+        gains = [f"{kind} -{size:,} B" for kind, size in one.savings.items() if size > 0]
+        most = "at most " if one.is_bound else ""
+        screen.print(f"{most}{', '.join(gains)}", style="bold", markup=False)
+        screen.print(f"    {text.printable(one.change)}", markup=False)
+        screen.print(f"    costs: {text.printable(one.cost)}", markup=False)
+
+
+def draw_difference(screen: Console, difference: Difference) -> None:
+    """Totals of both builds, then the tensors that changed."""
+    columns = ("total", "before", "after", "change")
+    listing = text.table(*columns, right=columns[1:])
+    for total in difference.totals:
+        change = total.after - total.before
+        shown = f"{change:+,}" if change else "="
+        text.add_row(listing, total.name, f"{total.before:,}", f"{total.after:,}", shown)
+    screen.print(listing)
+    if not difference.tensors:
+        screen.print("no tensor changed")
+        return
+    listing = text.table("tensor", "before", "after")
+    for tensor in difference.tensors:
+        text.add_row(listing, tensor.name, _place(tensor.before), _place(tensor.after))
+    screen.print(listing)
+
+
+def _place(part: Placement | None) -> str:
+    if part is None:
+        return "none"
+    steps = f"[{part.first_step}, {part.end_step})"
+    return f"{part.size_bytes:,} B at {part.offset_bytes:,} in {part.pool}, {steps}"
 
 
 def live_at_peak(plan: MemoryPlan) -> Table:

@@ -111,3 +111,19 @@ def undefined_symbols(data: bytes) -> list[str]:
         for symbol in table.iter_symbols()
         if symbol["st_shndx"] == "SHN_UNDEF" and symbol.name
     ]
+
+
+def function_bytes(objects: Sequence[bytes], prefix: str = "") -> dict[str, int]:
+    """Size of the global functions whose names begin with ``prefix``, in the order of names."""
+    found: dict[str, int] = {}
+    for data in objects:
+        table = ELFFile(io.BytesIO(data)).get_section_by_name(".symtab")
+        if not isinstance(table, SymbolTableSection):
+            continue
+        for symbol in table.iter_symbols():
+            kind, bind = symbol["st_info"]["type"], symbol["st_info"]["bind"]
+            if kind != "STT_FUNC" or bind == "STB_LOCAL" or symbol["st_shndx"] == "SHN_UNDEF":
+                continue
+            if symbol.name.startswith(prefix):
+                found[symbol.name] = int(symbol["st_size"])
+    return dict(sorted(found.items()))

@@ -13,7 +13,12 @@ from typing import Any
 
 from footprint_compiler.artifact import Artifact
 from footprint_compiler.codegen.archive import make_archive
-from footprint_compiler.codegen.elf_check import Externals, check_machine, check_undefined
+from footprint_compiler.codegen.elf_check import (
+    Externals,
+    check_machine,
+    check_undefined,
+    function_bytes,
+)
 from footprint_compiler.codegen.entry import Interface
 from footprint_compiler.codegen.footprint import Footprint, measure_code, measure_context
 from footprint_compiler.codegen.manifest import (
@@ -38,6 +43,8 @@ from footprint_compiler.errors import OutputError, UsageError
 from footprint_compiler.memory.plan import MemoryPlan
 from footprint_compiler.options import BuildOptions
 from footprint_compiler.program import Program
+from footprint_compiler.report.blocks import make_report
+from footprint_compiler.report.budget import check_budget
 from footprint_compiler.targets import Target
 
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
@@ -62,12 +69,13 @@ def emit_artifact(
         kernel_objects: ELF objects that define every kernel of the program; empty ones are
             left out.
         target: the machine.
-        options: ``weights``, ``format`` and ``cc`` are read here.
+        options: ``weights``, ``format``, ``cc`` and the budgets are read here.
         model_sha256, model_file: of the model; the file's name without its folder.
         out: the folder; with ``format="tar"`` the file, whose name gets ``.tar`` if it lacks it.
         layers: more manifest entries for each call, in the order of the calls.
 
     Raises:
+        BudgetError: it needs more than ``max_ram`` or ``max_flash``; nothing is written.
         CodegenError: an object breaks a guarantee: symbols, global data, recursion.
         ToolchainError: the compiler or linker is missing or fails.
         OutputError: ``out`` cannot be written.
@@ -96,9 +104,20 @@ def emit_artifact(
             roles = {"library": library, **roles}
         else:
             roles = {"library": roles["static_library"], **roles}
-    build = Build(interface, target, footprint, externals, model_file, layers, options.constants)
+    build = Build(
+        interface,
+        target,
+        footprint,
+        externals,
+        model_file,
+        layers,
+        options.constants,
+        function_bytes(kernel_objects, f"{program.name}_"),
+    )
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
-    files[MANIFEST] = to_json(describe(build, roles, hashes)).encode()
+    manifest = {**describe(build, roles, hashes), "options": options.recorded()}
+    check_budget(make_report(manifest, plan), options)
+    files[MANIFEST] = to_json(manifest).encode()
     return open_artifact(_write(files, program.name, options.format, out))
 
 

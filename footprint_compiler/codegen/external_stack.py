@@ -1,8 +1,8 @@
 """Stack of the functions that an artifact takes from elsewhere: an assumption, stated here.
 
-Each figure is no less than the stack analysis finds in compiler-rt (as zig builds it) and in musl on
-any processor, callees included, and leaves room for libgcc and newlib. Armv6-M has figures of its
-own: without 32-bit Thumb instructions and hardware division, its helpers keep more on the stack.
+Each figure is no less than the stack analysis finds in compiler-rt (as zig builds it) and in musl
+on any processor, callees included, and leaves room for libgcc and newlib. Armv6-M has figures of
+its own: without 32-bit Thumb instructions and hardware division, its helpers need more.
 """
 
 from __future__ import annotations

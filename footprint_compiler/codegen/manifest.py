@@ -31,6 +31,7 @@ class Build:
     model_file: str
     layers: Sequence[Mapping[str, Any]] = ()
     constants: Mapping[str, Any] = field(default_factory=dict)
+    kernel_bytes: Mapping[str, int] = field(default_factory=dict)
 
 
 def describe(build: Build, files: Mapping[str, str], sha256: Mapping[str, str]) -> dict[str, Any]:
@@ -71,6 +72,7 @@ def describe(build: Build, files: Mapping[str, str], sha256: Mapping[str, str]) 
             "mode": "extern" if interface.extern_weights else "flash",
             "bytes": build.footprint.weights_bytes,
             "align_bytes": interface.weights.align_bytes,
+            "bytes_by_dtype": _bytes_by_dtype(interface),
         },
         "externals": {
             "memory": list(build.externals.memory),
@@ -92,6 +94,11 @@ def describe(build: Build, files: Mapping[str, str], sha256: Mapping[str, str]) 
             "machine": runner.machine,
         },
         "layers": _layers(program, build.layers),
+        "kernels": {name: {"code_bytes": size} for name, size in build.kernel_bytes.items()},
+        "tensors": {
+            name: {"shape": list(spec.shape), "dtype": spec.dtype}
+            for name, spec in program.tensors.items()
+        },
         "versions": {
             "fpc": version("footprint-compiler"),
             "tvm": version("apache-tvm"),
@@ -128,6 +135,16 @@ def _io(interface: Interface, spec: TensorSpec) -> dict[str, Any]:
     return entry
 
 
+def _bytes_by_dtype(interface: Interface) -> dict[str, int]:
+    """Bytes of the stored constants by element type, equal ones once, without padding."""
+    stored = {offset: name for name, offset in interface.weights.offsets.items()}
+    found: dict[str, int] = {}
+    for name in stored.values():
+        array = interface.program.constants[name]
+        found[str(array.dtype)] = found.get(str(array.dtype), 0) + int(array.nbytes)
+    return dict(sorted(found.items()))
+
+
 def _layers(program: Program, extra: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     rows = [_layer(program, call) for call in program.calls]
     for row, more in zip(rows, extra, strict=False):
@@ -157,4 +174,6 @@ def _layer(program: Program, call: KernelCall) -> dict[str, Any]:
         "activation_bytes": sum(program.tensors[name].size_bytes for name in activations),
         "weights_bytes": sum(int(program.constants[name].nbytes) for name in weights),
         "scratch_bytes": sum(block.size_bytes for block in call.scratch),
+        "reads": [name for name in call.inputs if name in program.tensors],
+        "writes": list(call.outputs),
     }

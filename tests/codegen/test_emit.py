@@ -144,7 +144,12 @@ def test_extern_weights_are_a_file_of_their_own(tmp_path: Path, artifact: Artifa
     assert data == program.constants["weight"].tobytes() + program.constants["bias"].tobytes()
     assert data not in (extern.path / "libnet.a").read_bytes()
     assert data in (artifact.path / "libnet.a").read_bytes()
-    assert extern.manifest["weights"] == {"mode": "extern", "bytes": 512, "align_bytes": 64}
+    assert extern.manifest["weights"] == {
+        "mode": "extern",
+        "bytes": 512,
+        "align_bytes": 64,
+        "bytes_by_dtype": {"float32": 512},
+    }
 
 
 def test_new_weights_of_the_same_size_reach_the_library(tmp_path: Path, artifact: Artifact) -> None:

@@ -1,0 +1,1 @@
+"""What a finished build says about its memory: maps, tables, differences, advice."""
