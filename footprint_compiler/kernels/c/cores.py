@@ -6,6 +6,7 @@ _UNITS = {
     "cortex-m4": "dsp",
     "cortex-m7": "dsp",
     "cortex-m33": "dsp",
+    "cortex-m55": "mve",
 }
 """LLVM's name of a core -> its kernels; TIR elsewhere."""
 

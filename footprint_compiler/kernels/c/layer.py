@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
+
+import numpy as np
 
 from footprint_compiler.kernels.c.operator import Operator
 from footprint_compiler.kernels.conv import ConvShape
 from footprint_compiler.quant.fixed_point import FRACTION_BITS
+
+Rings = Mapping[int, int]
+"""Parameter index -> rows of its ring; whole tensors left out."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,117 @@ def conv_shape(operator: Operator) -> ConvShape:
         tuple(arguments["padding"]),
         int(arguments["groups"]),
     )
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A layer that multiplies windows of its input by constant weights.
+
+    Attributes:
+        shape: of one group, or depthwise.
+        codes: of the input and the output.
+        matrix: the weights as they are given -> (output channels, taps in the order of memory).
+    """
+
+    shape: ConvShape
+    codes: Codes
+    matrix: Callable[[np.ndarray], np.ndarray]
+
+    @property
+    def depth(self) -> int:
+        """Products in a sum."""
+        return prod(self.shape.kernel) * self.shape.in_channels // self.shape.groups
+
+    @property
+    def depthwise(self) -> bool:
+        """Whether every channel is a group."""
+        return self.shape.groups > 1
+
+
+def read_conv2d(operator: Operator) -> Linear | None:
+    """A ``quantized_conv2d`` with one group, or with one for each channel; None for others."""
+    if not operator.has_exactly(
+        "stride", "padding", "dilation", "groups", "zero_point", "scaling", "output"
+    ):
+        return None
+    codes, shape = codes_of(operator), conv_shape(operator)
+    if codes is None or operator.dtypes[1] != "int8":
+        return None
+    if shape.groups not in (1, shape.in_channels) or shape.in_channels == 0:
+        return None
+    if shape.groups > 1 and (shape.in_channels != shape.out_channels or shape.dilation != (1, 1)):
+        return None
+    return Linear(shape, codes, _taps)
+
+
+def read_matmul(operator: Operator) -> Linear | None:
+    """A ``quantized_matmul``: rows times constant (K, N), as a kernel of 1 x 1 over a row."""
+    if not operator.has_exactly("zero_point", "scaling", "output"):
+        return None
+    codes = codes_of(operator)
+    if codes is None or operator.dtypes[1] != "int8" or len(operator.shapes[1]) != 2:
+        return None
+    rows, (depth, columns) = prod(operator.shapes[0][:-1]), operator.shapes[1]
+    shape = ConvShape(1, 1, rows, depth, 1, rows, columns, (1, 1))
+    return Linear(shape, codes, np.transpose)
+
+
+def _taps(weights: np.ndarray) -> np.ndarray:
+    """OIHW -> (O, H W I), the order in which windows of NHWC are read."""
+    return weights.transpose(0, 2, 3, 1).reshape(len(weights), -1)
+
+
+def along_rows(shape: ConvShape) -> ConvShape:
+    """A column of pixels is the same memory as a row of them, and rows are worked on in pairs."""
+    upright = shape.in_width == 1 and shape.kernel[1] == 1 and shape.padding[1::2] == (0, 0)
+    if not upright or shape.in_height == 1:
+        return shape
+    top, left, bottom, right = shape.padding
+    return replace(
+        shape,
+        in_height=1,
+        in_width=shape.in_height,
+        out_height=1,
+        out_width=shape.out_height,
+        kernel=(1, shape.kernel[0]),
+        stride=(1, shape.stride[0]),
+        dilation=(1, shape.dilation[0]),
+        padding=(left, top, right, bottom),
+    )
+
+
+def window_fields(shape: ConvShape, rings: Rings | None, output: int) -> dict[str, int]:
+    """Sizes of tensors and windows; ``output`` is the parameter index of the output."""
+    rows = rings or {}
+    return {
+        "height": shape.in_height,
+        "rows": rows.get(0, shape.in_height),
+        "width": shape.in_width,
+        "channels": shape.in_channels,
+        "out_height": shape.out_height,
+        "out_rows": rows.get(output, shape.out_height),
+        "out_width": shape.out_width,
+        "out_channels": shape.out_channels,
+        "kernel_height": shape.kernel[0],
+        "kernel_width": shape.kernel[1],
+        "stride_height": shape.stride[0],
+        "stride_width": shape.stride[1],
+        "dilation_height": shape.dilation[0],
+        "dilation_width": shape.dilation[1],
+        "top": shape.padding[0],
+        "left": shape.padding[1],
+    }
+
+
+def code_fields(codes: Codes, zero: int) -> dict[str, int]:
+    """Zero points and range; ``zero`` is the input's in the form that the function takes."""
+    return {"zero": zero, "out_zero": codes.out_zero, "low": codes.low, "high": codes.high}
+
+
+def same_image(shape: ConvShape) -> bool:
+    """Whether output row and column r need nothing of the input before r, and shapes agree."""
+    sizes = (shape.in_height, shape.in_width) == (shape.out_height, shape.out_width)
+    return sizes and shape.stride == (1, 1) and shape.padding[0] < shape.kernel[0]
 
 
 def pair(value: int) -> int:

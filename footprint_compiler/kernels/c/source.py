@@ -13,6 +13,8 @@ _PARTS = {
     "dsp_conv": ("dsp_expand.h",),
     "dsp_dense": ("dsp_expand.h",),
     "dsp_depthwise": ("dsp_expand.h",),
+    "mve_conv": ("mve.h",),
+    "mve_depthwise": ("mve.h",),
 }
 
 _TEMPLATES = jinja2.Environment(
@@ -60,8 +62,8 @@ def _wrapper(symbol: str, kernel: CKernel) -> str:
     parameters.append("int8_t *y")
     arguments.append("y")
     if kernel.scratch_bytes:
-        parameters.append("uint32_t *scratch")
-        arguments.append("scratch")
+        parameters.append("void *scratch")
+    arguments.append("scratch" if kernel.scratch_bytes else "0")
     if kernel.by_row:
         parameters.append("int32_t row")
     arguments += _RANGES[kernel.function](kernel)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from footprint_compiler.kernels.c import dsp
+from footprint_compiler.kernels.c import dsp, mve
 from footprint_compiler.kernels.c.kernel import CKernel
+from footprint_compiler.kernels.c.layer import Rings
 from footprint_compiler.kernels.c.operator import Operator, read_operator
 
-Rings = dsp.Rings
 _GENERATORS: dict[str, dict[str, Callable[[Operator, Rings | None], CKernel | None]]] = {
     "dsp": dsp.GENERATORS,
+    "mve": mve.GENERATORS,
 }
 
 
