@@ -5,6 +5,8 @@ Library code raises these; only ``cli/`` prints and exits. The id never changes 
 
 from __future__ import annotations
 
+from typing import Any
+
 EXIT_OK = 0
 EXIT_INTERNAL = 1
 EXIT_USAGE = 2
@@ -106,6 +108,14 @@ class ArtifactError(FpcError):
     default_remedy = "Build it again with `fpc build`."
 
 
+class TuningRecordError(FpcError):
+    """A folder or file of tuning records is missing, or a line of it is not a record."""
+
+    id = "FPC-E022"
+    exit_code = EXIT_USAGE
+    default_remedy = "See `fpc tune show`; leave records out with `--tuning-records none`."
+
+
 class TargetError(FpcError):
     """A target is unknown, or its file has a wrong key or value."""
 
@@ -148,7 +158,7 @@ class ValidationError(FpcError):
 
     id = "FPC-E060"
     exit_code = EXIT_ACCURACY
-    default_remedy = "See the per-output table; try a float build to separate causes."
+    default_remedy = "`fpc validate --layers --bisect` names the first tensor that departs."
 
 
 class RunnerError(FpcError):
@@ -190,7 +200,7 @@ class AccuracyError(FpcError):
     default_remedy = "Raise --max-drop, or give more calibration data."
 
     def __init__(
-        self, message: str, remedy: str | None = None, steps: tuple[object, ...] = ()
+        self, message: str, remedy: str | None = None, steps: tuple[Any, ...] = ()
     ) -> None:
         super().__init__(message, remedy)
         self.steps = steps

@@ -1,0 +1,150 @@
+"""Use tuning records in a build: exact matches only, each one checked against what it emits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from footprint_compiler.kernels.decisions import Answers, UnknownChoice, deciding, wrapping
+from footprint_compiler.kernels.emit import Kernel
+from footprint_compiler.progress import Reporter
+from footprint_compiler.targets import Target
+from footprint_compiler.tuning.record import Record, current_versions
+from footprint_compiler.tuning.records import Key, read_records, shipped_folder
+from footprint_compiler.tuning.workload import (
+    MachineKey,
+    describe,
+    machine_key,
+    structural_hash,
+    workload_key,
+)
+
+SHIPPED, NONE = "shipped", "none"
+DEFAULT = "default"
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What became of one kernel.
+
+    Attributes:
+        workload, description: which.
+        record: the record in force, or None for the default schedule.
+        reason: why a record for it was left out; empty when there is none.
+    """
+
+    workload: str
+    description: str
+    record: Record | None
+    reason: str = ""
+
+    def __str__(self) -> str:
+        if self.record is None:
+            return f"{self.description}: default schedule{f' ({self.reason})' * bool(self.reason)}"
+        return f"{self.description}: record, {self.record.speed_up:.2f} x ({self.record.runner})"
+
+
+class RecordsInForce:
+    """Makes kernels with the records of one machine; see ``records_in_force``."""
+
+    def __init__(self, records: Mapping[Key, Record], machine: MachineKey) -> None:
+        self._records = records
+        self._machine = machine
+        self._versions = current_versions()
+        self.applied: list[Applied] = []
+        self._by_func: list[tuple[Any, Applied]] = []
+
+    def make(
+        self,
+        emit: Callable[..., Kernel],
+        func: Any,
+        machine: Any,
+        constants: frozenset[int],
+    ) -> Kernel:
+        """The kernel of ``func``, by its record where that still is what was measured."""
+        answers = Answers()
+        with deciding(answers):
+            default = emit(func, machine, constants)
+        choices = any(len(question.options) > 1 for question in answers.asked.values())
+        if default.func is None or not choices:
+            return default
+        key = workload_key(func, constants)
+        record = self._records.get((key, self._machine, self._versions))
+        kernel, reason = default, ""
+        if record is not None:
+            found = self._tuned(emit, (func, machine, constants), record, default)
+            kernel, reason = (default, found) if isinstance(found, str) else (found, "")
+        used = record if record is not None and not reason else None
+        applied = Applied(key, describe(func, default.family), used, reason)
+        self.applied.append(applied)
+        self._by_func.append((kernel.func, applied))
+        return kernel
+
+    def schedule_of(self, kernel: Kernel) -> str:
+        """For a manifest: ``record`` or ``default``."""
+        for func, applied in self._by_func:
+            if kernel.func is func and applied.record is not None:
+                return "record"
+        return DEFAULT
+
+    def _tuned(
+        self,
+        emit: Callable[..., Kernel],
+        arguments: tuple[Any, Any, frozenset[int]],
+        record: Record,
+        default: Kernel,
+    ) -> Kernel | str:
+        """The record's kernel, or why it is out of date."""
+        if structural_hash(default.func) != record.default_kernel:
+            return "its record is older than the default schedule"
+        answers = Answers(dict(record.decisions))
+        try:
+            with deciding(answers):
+                kernel = emit(*arguments)
+        except UnknownChoice:
+            return "its record names a choice that no longer exists"
+        if structural_hash(kernel.func) != record.kernel:
+            return "its record is older than the generator"
+        return kernel
+
+
+@contextmanager
+def records_in_force(source: str, target: Target, reporter: Reporter) -> Iterator[RecordsInForce]:
+    """Kernels that are made in this block follow their records.
+
+    Args:
+        source: ``shipped``, ``none``, or a folder of records.
+        target: only its own records count.
+        reporter: is told what applied.
+
+    Raises:
+        TuningRecordError: the folder is missing, or holds something else.
+    """
+    machine = machine_key(target)
+    in_force = RecordsInForce(load_records(source, target.name), machine)
+    with wrapping(in_force.make):
+        yield in_force
+    report(in_force.applied, source, reporter)
+
+
+def load_records(source: str, target: str) -> dict[Key, Record]:
+    """The records of ``source`` for a target; none when it is ``none``."""
+    if source == NONE:
+        return {}
+    folder = shipped_folder() if source == SHIPPED else Path(source)
+    return {} if folder is None else read_records(folder, target)
+
+
+def report(applied: list[Applied], source: str, reporter: Reporter) -> None:
+    """One line in sum, and one per kernel for those who want details."""
+    by_record = sum(one.record is not None for one in applied)
+    if by_record or source not in (SHIPPED, NONE):
+        reporter.log(
+            f"tuning: {by_record} of {len(applied)} kernels by record, "
+            f"{len(applied) - by_record} by default schedule"
+        )
+    for one in applied:
+        reporter.log(f"tuning: {one}", "debug")

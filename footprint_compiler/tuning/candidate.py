@@ -1,0 +1,149 @@
+"""Compile one candidate: a task's function under given decisions, as an object with its data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+import numpy as np
+import tvm
+
+from footprint_compiler.codegen.objects import compile_objects, lower_kernel
+from footprint_compiler.kernels.decisions import Answers, Choice, Question, deciding
+from footprint_compiler.kernels.emit import Kernel, emit_kernel
+from footprint_compiler.kernels.machine import Machine
+from footprint_compiler.tensor import DTYPE_BYTES
+from footprint_compiler.tuning.protocol import INPUT, OUTPUT, SCRATCH, Argument
+from footprint_compiler.tuning.workload import structural_hash
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a kernel is generated from; can be sent to another process.
+
+    Attributes:
+        func_json: the fused function, as ``tvm.ir.save_json`` writes it.
+        machine: vector unit.
+        constants: parameter index -> value, of one use of the kernel.
+        tvm_target: dict for ``tvm.target.Target``.
+    """
+
+    func_json: str
+    machine: Machine
+    constants: Mapping[int, np.ndarray] = field(hash=False)
+    tvm_target: Mapping[str, Any] = field(hash=False)
+
+    def func(self) -> Any:
+        """The function."""
+        return tvm.ir.load_json(self.func_json)
+
+
+@dataclass(frozen=True)
+class Emitted:
+    """A kernel with the questions that its generator asked, by label."""
+
+    kernel: Kernel
+    asked: Mapping[str, Question]
+    decided: Mapping[str, Choice]
+
+
+@dataclass(frozen=True)
+class Built:
+    """A compiled candidate.
+
+    Attributes:
+        object: ELF object that defines ``symbol``.
+        arguments: what to call it with.
+        scratch_bytes: sum over its scratch blocks.
+        kernel: structural hash of the emitted function.
+        decided: the answer to every question.
+    """
+
+    object: bytes = field(repr=False)
+    symbol: str
+    arguments: tuple[Argument, ...] = field(repr=False)
+    scratch_bytes: int
+    kernel: str
+    decided: Mapping[str, Choice] = field(hash=False)
+
+
+def emit_candidate(
+    func: Any, machine: Machine, constants: frozenset[int], decisions: Mapping[str, Choice]
+) -> Emitted:
+    """The kernel of ``func`` where ``decisions`` answers what they name.
+
+    Raises:
+        UnknownChoice: an answer is not among the options.
+    """
+    answers = Answers(dict(decisions))
+    with deciding(answers):
+        kernel = emit_kernel(func, machine, constants)
+    return Emitted(kernel, answers.asked, answers.decided)
+
+
+def build_candidate(
+    source: Source, decisions: Mapping[str, Choice], symbol: str, seed: int
+) -> Built:
+    """Emit, lower and compile; runs in a worker process.
+
+    Args:
+        decisions: label -> answer.
+        symbol: C name of the kernel.
+        seed: of the random inputs.
+    """
+    func = source.func()
+    emitted = emit_candidate(func, source.machine, frozenset(source.constants), decisions)
+    target = tvm.target.Target(dict(source.tvm_target))
+    lowered = lower_kernel(emitted.kernel.func, symbol, target)
+    (code,) = compile_objects({symbol: lowered}, target)
+    arrays = inputs_of(func, source.constants, seed)
+    repack = emitted.kernel.repack
+    arguments = []
+    for position, array in enumerate(arrays):
+        if position in repack:
+            array = np.ascontiguousarray(repack[position](array))
+        arguments.append(Argument(INPUT, array.nbytes, array.tobytes()))
+    output = func.params[-1]
+    elements = prod(int(extent) for extent in output.shape)
+    dtype = str(output.dtype)
+    arguments.append(Argument(OUTPUT, elements * DTYPE_BYTES[dtype], dtype=_numpy_name(dtype)))
+    arguments += [Argument(SCRATCH, block.size_bytes) for block in lowered.scratch]
+    return Built(
+        code,
+        symbol,
+        tuple(arguments),
+        sum(block.size_bytes for block in lowered.scratch),
+        structural_hash(emitted.kernel.func),
+        emitted.decided,
+    )
+
+
+def inputs_of(func: Any, constants: Mapping[int, np.ndarray], seed: int) -> list[np.ndarray]:
+    """An array for each parameter but the output: its constant, or random values.
+
+    Floats are uniform in [-1, 1), 8- and 16-bit integers take their whole range, wider integers
+    stay in [0, 2): they are indices or factors, and an index must lie inside.
+    """
+    random = np.random.default_rng(seed)
+    arrays = []
+    for position, param in enumerate(func.params[:-1]):
+        shape = tuple(int(extent) for extent in param.shape)
+        dtype = np.dtype(_numpy_name(str(param.dtype)))
+        drawn = _draw(random, shape, dtype)
+        arrays.append(constants.get(position, drawn))
+    return arrays
+
+
+def _draw(random: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+    if dtype.kind == "f":
+        return random.uniform(-1.0, 1.0, shape).astype(dtype)
+    if dtype.kind == "b" or dtype.itemsize > 2:
+        return random.integers(0, 2, shape).astype(dtype)
+    low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+    return random.integers(low, high + 1, shape).astype(dtype)
+
+
+def _numpy_name(dtype: str) -> str:
+    return "uint8" if dtype == "bool" else dtype

@@ -1,0 +1,149 @@
+"""Measure in QEMU: executed instructions, or the cycles that a static model gives to them.
+
+Instructions repeat exactly, whatever else the machine does, and are not time. ``pipeline`` weighs
+them: it is a model of the core's issue ports, not a measurement, and is named so in every record.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
+
+from footprint_compiler.errors import FpcError, ToolchainError, UsageError
+from footprint_compiler.runners.plugin import (
+    build_plugin,
+    find_functions,
+    find_markers,
+    plugin_arguments,
+    which_qemu,
+)
+from footprint_compiler.runners.qemu import install_hint
+from footprint_compiler.targets import Target
+from footprint_compiler.tuning.pipeline import pipeline_of
+from footprint_compiler.tuning.processes import run_sandboxed
+from footprint_compiler.tuning.protocol import COUNT
+from footprint_compiler.tuning.runner import ProgramRunner
+from footprint_compiler.tuning.trial import Costs, TrialFailed
+
+TIMEOUT_S = 120.0
+#: What calls the kernels between the two marks; not theirs.
+HARNESS = ("fpc_count_begin", "fpc_count_end", "invoke", "count", "main")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A run of instructions that the emulator executed as one, ``executed`` times."""
+
+    kernel: int
+    address: int
+    size: int
+    executed: int
+
+
+class EmulatorRunner(ProgramRunner):
+    """QEMU in user mode, with the profiling plugin.
+
+    Args:
+        target: a Linux target that names an emulator; for x86-64 it is ``qemu-x86_64``.
+        model: ``instructions`` or ``cycles``.
+    """
+
+    mode = COUNT
+    exact = True
+    host = ""
+
+    def __init__(self, target: Target, model: str = "cycles", timeout_s: float = TIMEOUT_S) -> None:
+        super().__init__(target, timeout_s)
+        self.pipeline = pipeline_of(target)
+        self.unit = "cycles" if model == "cycles" and self.pipeline else "instructions"
+        modelled = f" ({self.pipeline.name})" if self.unit == "cycles" and self.pipeline else ""
+        self.name = f"emulator{modelled}"
+        self.x86 = self.pipeline if target.toolchain.zig_target.startswith("x86_64") else None
+        self.program, self.cpu = _emulator_of(target)
+        path = which_qemu(self.program)
+        if path is None:
+            hint = install_hint(self.program)
+            raise ToolchainError(f"{self.program} is not installed", f"Run `{hint}`.")
+        self.qemu = path
+        self.plugin = build_plugin(path, "profile")
+
+    def execute(self, program: Path, folder: Path) -> None:
+        """Under QEMU; ``blocks.txt`` receives what the plugin saw."""
+        try:
+            entries = find_functions(program, ("fpc_default", "fpc_candidate"))
+            plugin = plugin_arguments(
+                self.plugin, find_markers(program), "blocks.txt", "entries.txt"
+            )
+        except FpcError as error:
+            raise TrialFailed("runner", error.message) from error
+        (folder / "entries.txt").write_text("".join(f"{at}\n" for at in entries), encoding="utf-8")
+        command = [self.qemu, "-cpu", self.cpu, *plugin, str(program)]
+        run_sandboxed(command, folder, self.timeout_s, memory_bytes=None)
+
+    def read_costs(self, program: Path, folder: Path) -> Costs:
+        """Sums over the blocks of each kernel."""
+        image = Image(program)
+        sums = [0.0, 0.0]
+        for block in read_blocks((folder / "blocks.txt").read_text(encoding="utf-8")):
+            if block.kernel in (1, 2) and not image.in_harness(block.address):
+                cost = self._cost(image.read(block.address, block.size), block.address)
+                sums[block.kernel - 1] += cost * block.executed
+        if not all(sums):
+            raise TrialFailed("runner", "the plugin counted nothing")
+        return Costs(sums[0], sums[1], self.unit)
+
+    def _cost(self, code: bytes, address: int) -> float:
+        if self.unit == "cycles" and self.pipeline is not None:
+            return self.pipeline.cycles(code, address)
+        if self.x86 is not None:
+            return float(self.x86.count(code, address))
+        return len(code) / 4  # every instruction of Arm has four bytes
+
+
+def read_blocks(text: str) -> list[Block]:
+    """What ``profile_plugin.c`` writes, without the jumps."""
+    return [Block(*map(int, line.split()[:4])) for line in text.splitlines()]
+
+
+class Image:
+    """The code of a program by address."""
+
+    def __init__(self, program: Path) -> None:
+        self._segments: list[tuple[int, bytes]] = []
+        self._harness: list[tuple[int, int]] = []
+        with program.open("rb") as file:
+            elf = ELFFile(file)
+            for segment in elf.iter_segments("PT_LOAD"):
+                self._segments.append((int(segment["p_vaddr"]), segment.data()))
+            table = elf.get_section_by_name(".symtab")
+            if isinstance(table, SymbolTableSection):
+                for symbol in table.iter_symbols():
+                    if symbol.name in HARNESS:
+                        start = int(symbol["st_value"])
+                        self._harness.append((start, start + int(symbol["st_size"])))
+
+    def read(self, address: int, size: int) -> bytes:
+        """``size`` bytes at ``address``.
+
+        Raises:
+            TrialFailed: they are not in the program.
+        """
+        for start, data in self._segments:
+            if start <= address and address + size <= start + len(data):
+                return data[address - start : address - start + size]
+        raise TrialFailed("runner", f"code at {address:#x} is not in the program")
+
+    def in_harness(self, address: int) -> bool:
+        """Whether it belongs to what calls the kernels."""
+        return any(start <= address < end for start, end in self._harness)
+
+
+def _emulator_of(target: Target) -> tuple[str, str]:
+    if target.runner.kind == "qemu-user":
+        return target.runner.program, target.runner.cpu
+    if target.toolchain.zig_target.startswith("x86_64"):
+        return "qemu-x86_64", "max"
+    raise UsageError(f"there is no emulator to tune {target.name} in")

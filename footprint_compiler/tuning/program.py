@@ -1,0 +1,79 @@
+"""Link the measuring program: two kernels and ``measure.c``, static, without a C library."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from footprint_compiler.errors import ToolchainError, UsageError
+from footprint_compiler.runners.cache import cached_file, key_of
+from footprint_compiler.runners.compile import SOURCES as PORT
+from footprint_compiler.runners.compile import run_zig, zig_version
+from footprint_compiler.runners.libm import build_libm, needs_libm
+from footprint_compiler.targets import Target
+
+SOURCES = Path(__file__).parent
+
+#: Architecture of a Linux target -> zig target and CPU of all but the kernels.
+PROGRAMS = {
+    "x86_64": ("x86_64-freestanding-none", "x86_64"),
+    "aarch64": ("aarch64-freestanding-none", "generic"),
+    "arm": ("arm-freestanding-eabihf", "generic+v7a+neon+vfp3"),
+}
+_FLAGS = ("-O2", "-g0", "-ffreestanding", "-fno-sanitize=all", "-fno-stack-protector")
+
+
+def program_target(target: Target) -> tuple[str, str]:
+    """zig target and CPU of the measuring program.
+
+    Raises:
+        UsageError: kernels of this target cannot be measured: it has no Linux.
+    """
+    architecture = target.toolchain.zig_target.split("-", maxsplit=1)[0]
+    if target.is_bare_metal or architecture not in PROGRAMS:
+        raise UsageError(
+            f"kernels for {target.name} cannot be tuned: the measuring program needs Linux",
+            f"Tune for a target of {', '.join(PROGRAMS)} with Linux.",
+        )
+    return PROGRAMS[architecture]
+
+
+def link_program(target: Target, objects: tuple[bytes, bytes], folder: Path) -> Path:
+    """The program in ``folder`` that measures two kernels.
+
+    Args:
+        objects: ELF objects that define ``fpc_default`` and ``fpc_candidate``.
+
+    Raises:
+        ToolchainError: zig is missing, or a kernel refers to something that is nowhere.
+        UsageError: see ``program_target``.
+    """
+    triple, cpu = program_target(target)
+    names = ("default.o", "candidate.o")
+    for name, data in zip(names, objects, strict=True):
+        (folder / name).write_bytes(data)
+    parts = [_compiled(source, triple, cpu) for source in (SOURCES / "measure.c", _port())]
+    command: list[str | Path] = ["cc", "-target", triple, f"-mcpu={cpu}", "-ffreestanding"]
+    command += ["-static", *parts, *names, "-o", "measure"]
+    try:
+        run_zig(command, folder)
+    except ToolchainError as error:
+        if not needs_libm(error.message):
+            raise
+        run_zig([*command, build_libm(triple, cpu)], folder)
+    return folder / "measure"
+
+
+def _port() -> Path:
+    return PORT / "port_linux.c"
+
+
+def _compiled(source: Path, triple: str, cpu: str) -> Path:
+    header = (PORT / "port.h").read_bytes()
+    key = key_of([source.read_bytes(), header, triple, cpu, zig_version()])
+
+    def make(folder: Path) -> Path:
+        command = ["cc", "-target", triple, f"-mcpu={cpu}", *_FLAGS, f"-I{PORT}"]
+        run_zig([*command, "-c", source, "-o", "part.o"], folder)
+        return folder / "part.o"
+
+    return cached_file(f"{source.stem}.o", key, make)
