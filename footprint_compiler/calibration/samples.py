@@ -1,8 +1,8 @@
 """Calibration and evaluation data, wherever they come from.
 
 =====================  ===========================================================================
-``data.npz``           one array per input, samples along the first axis; integer labels, if any,
-                       under ``labels``, ``label``, ``y`` or ``targets``
+``data.npz``           one array per input, samples along the first axis; class indices or target
+                       values, if any, under ``labels``, ``label``, ``y`` or ``targets``
 ``folder`` of .npy     one sample per file, for models with one input; sorted by name
 ``data.csv``           one sample per row, for models with one input; a header row is skipped
 ``folder`` of images   PNG or PPM, with a ``Preprocess``; sorted by name
@@ -37,7 +37,7 @@ class Dataset:
     """Samples that fit the model.
 
     Attributes:
-        labels: one class index per sample, where the data have them.
+        labels: one class index per sample, or target values, where the data have them.
         warnings: lines for the user.
     """
 
@@ -179,8 +179,12 @@ def _numpy(path: Path, specs: Sequence[TensorSpec]) -> tuple[list[Sample], np.nd
     ]
     for name in LABELS:
         labels = arrays.get(name)
-        if labels is not None and labels.dtype.kind in "iu" and labels.shape == (count,):
-            return samples, labels.astype(np.int64)
+        if labels is None or name in chosen or len(np.atleast_1d(labels)) != count:
+            continue
+        if labels.dtype.kind in "iu" and labels.size == count:
+            return samples, labels.reshape(count).astype(np.int64)
+        if labels.dtype.kind in "iuf":
+            return samples, labels.astype(np.float64)
     return samples, None
 
 

@@ -75,6 +75,7 @@ class Runner:
         except Exception as error:  # ONNX Runtime raises many types that share no base class
             raise ModelFileError(f"ONNX Runtime cannot load the model: {error}") from error
         self._computed = [name for name in self.names if name not in inputs]
+        self.inputs = [item.name for item in self._session.get_inputs()]
 
     def run(self, sample: Sample) -> dict[str, np.ndarray]:
         """The tensors asked for."""

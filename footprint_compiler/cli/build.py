@@ -10,15 +10,17 @@ import click
 
 from footprint_compiler.cli import text
 from footprint_compiler.cli.command import FpcCommand, console, settings, show
+from footprint_compiler.cli.fraction import parse_fraction
 from footprint_compiler.cli.quantize_options import (
+    KINDS,
     QUANTIZER_OPTIONS,
     quantizer_options,
     request_of,
 )
-from footprint_compiler.cli.quantized import draw_outcome, draw_trade_off, outcome_json
-from footprint_compiler.cli.sizes import SIZE
-from footprint_compiler.errors import AccuracyError, UsageError
-from footprint_compiler.options import SOLVE_NODES
+from footprint_compiler.cli.quantized import draw_outcome, outcome_json
+from footprint_compiler.cli.sizes import parse_size
+from footprint_compiler.errors import UsageError
+from footprint_compiler.options import MAX_SLOWDOWN, SOLVE_NODES
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -88,9 +90,14 @@ def _number_or_text(content: str) -> str | int | float:
     show_default=True,
     help="In the library, or in a file of their own given by pointer.",
 )
-@click.option("--max-ram", type=SIZE, metavar="64KiB", help="Refuse a build that needs more RAM.")
 @click.option(
-    "--max-flash", type=SIZE, metavar="256KiB", help="Refuse a build that needs more flash."
+    "--max-ram", callback=parse_size, metavar="64KiB", help="Refuse a build that needs more RAM."
+)
+@click.option(
+    "--max-flash",
+    callback=parse_size,
+    metavar="256KiB",
+    help="Refuse a build that needs more flash.",
 )
 @click.option("--format", type=click.Choice(["dir", "tar"]), default="dir", show_default=True)
 @click.option("--name", help="C identifier, prefix of every symbol.  [default: from -o]")
@@ -105,14 +112,39 @@ def _number_or_text(content: str) -> str | int | float:
     help="Limit of the exact search for a smaller arena; 0: none.",
 )
 @click.option(
+    "--optimize-for",
+    type=click.Choice(["ram", "balanced", "speed"]),
+    default="balanced",
+    show_default=True,
+    help="Run layers row by row: at any cost, within --max-slowdown, or never.",
+)
+@click.option(
+    "--max-slowdown",
+    callback=parse_fraction,
+    default=f"{MAX_SLOWDOWN:.0%}",
+    show_default=True,
+    metavar="PERCENT",
+    help="Estimated instructions that a smaller arena may cost.",
+)
+@click.option(
     "--integer/--no-integer",
     default=True,
     help="QDQ on integer kernels, or in float as written.",
 )
+@click.option(
+    "--io",
+    type=click.Choice(["float", "int8"]),
+    default="float",
+    show_default=True,
+    help="Inputs and outputs as in the model, or as the codes of its quantizers.",
+)
 @click.option("--shrink/--no-shrink", default=True, help="Remove channels that add nothing.")
 @click.option(
+    "--keep-tensors", is_flag=True, help="Keep every tensor that a kernel writes, as an output."
+)
+@click.option(
     "--quantize",
-    type=click.Choice(["int8", "int16", "int4"]),
+    type=click.Choice(KINDS),
     help="Quantize the model first; needs --data.",
 )
 @quantizer_options(data_required=False)
@@ -131,13 +163,6 @@ def build(
     if precision is None and (given["data"] or given["max_drop"] is not None):
         raise UsageError("--data and --max-drop are for --quantize", "Add --quantize int8.")
     request = None if precision is None else request_of({**options, **given}, precision)
-@click.option(
-    "--io",
-    type=click.Choice(["float", "int8"]),
-    default="float",
-    show_default=True,
-    help="Inputs and outputs as in the model, or as the codes of its quantizers.",
-)
     chosen = BuildOptions(**options, quantize=request)
     out = out or Path("build") / model.stem
     reporter = settings().reporter()
@@ -146,9 +171,6 @@ def build(
         from footprint_compiler.build import build as build_model
 
         artifact = build_model(model, target=target, options=chosen, out=out, reporter=reporter)
-    except AccuracyError as error:
-        draw_trade_off(console(stderr=True), error.steps)
-        raise
     finally:
         reporter.close()
     seconds = time.perf_counter() - start

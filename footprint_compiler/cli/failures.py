@@ -7,13 +7,16 @@ import json
 import sys
 import traceback
 from collections.abc import Callable
+from typing import Any
 
 import click
 
+from footprint_compiler.cli.quantized import draw_trade_off, step_json
 from footprint_compiler.cli.text import add_row, one_line, printable, table
 from footprint_compiler.errors import (
     EXIT_INTERNAL,
     EXIT_OK,
+    AccuracyError,
     BudgetError,
     FpcError,
     InputDataError,
@@ -87,10 +90,14 @@ def report(failure: FpcError, as_json: bool) -> None:
             body["nodes"] = [dict(zip(keys, node, strict=True)) for node in nodes]
         if lines:
             body["explanation"] = list(lines)
+        if isinstance(failure, AccuracyError):
+            body["steps"] = [step_json(step) for step in failure.steps]
         click.echo(json.dumps({"error": body}, indent=2))
         return
     if nodes:
         _print_nodes(nodes)
+    if isinstance(failure, AccuracyError):
+        _print_steps(failure.steps)
     for line in lines:
         click.echo(printable(line), err=True)
     click.echo(f"error {failure.id}: {printable(failure.message)}", err=True)
@@ -104,6 +111,12 @@ def _print_nodes(nodes: tuple[tuple[str, str, str, str], ...]) -> None:
     for node in nodes:
         add_row(listing, *node)
     console(stderr=True).print(listing)
+
+
+def _print_steps(steps: tuple[Any, ...]) -> None:
+    from footprint_compiler.cli.command import console
+
+    draw_trade_off(console(stderr=True), steps)
 
 
 def _os_message(error: OSError) -> str:

@@ -9,10 +9,9 @@ import click
 
 from footprint_compiler.cli import text
 from footprint_compiler.cli.build import parse_constant, parse_shape
-from footprint_compiler.cli.command import FpcCommand, console, settings, show
-from footprint_compiler.cli.quantize_options import quantizer_options, request_of
-from footprint_compiler.cli.quantized import draw_outcome, draw_trade_off, outcome_json
-from footprint_compiler.errors import AccuracyError
+from footprint_compiler.cli.command import FpcCommand, settings, show
+from footprint_compiler.cli.quantize_options import KINDS, quantizer_options, request_of
+from footprint_compiler.cli.quantized import draw_outcome, outcome_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,6 +22,10 @@ if TYPE_CHECKING:
 @click.command("quantize", cls=FpcCommand)
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="QDQ model to write.")
+@click.option(
+    "--precision", type=click.Choice(KINDS), default="int8", show_default=True,
+    help="Of weights and activations; mixed needs --max-drop.",
+)  # fmt: skip
 @quantizer_options(data_required=True)
 @click.option(
     "--shape", "shapes", multiple=True, callback=parse_shape, metavar="NAME=1,3,320,320",
@@ -32,19 +35,16 @@ if TYPE_CHECKING:
     "--constant", "constants", multiple=True, callback=parse_constant, metavar="NAME=VALUE",
     help="Make an input a constant; repeatable.",
 )  # fmt: skip
-def quantize(model: Path, out: Path | None, **options: Any) -> None:
-    """Quantize MODEL (float .onnx) to int8: standard QDQ that runs anywhere."""
+def quantize(model: Path, out: Path | None, precision: str, **options: Any) -> None:
+    """Quantize MODEL (float .onnx): standard QDQ that runs anywhere."""
     from footprint_compiler.quantize.session import run
     from footprint_compiler.quantize.write import write_model
 
-    out = out or model.with_suffix(".int8.onnx")
+    out = out or model.with_suffix(f".{precision}.onnx")
     reporter = settings().reporter()
     try:
-        outcome = run(model, request_of(options), reporter)
+        outcome = run(model, request_of(options, precision), reporter)
         write_model(outcome.model, out)
-    except AccuracyError as error:
-        draw_trade_off(console(stderr=True), error.steps)
-        raise
     finally:
         reporter.close()
     payload = {"path": str(out), **outcome_json(outcome)}

@@ -10,18 +10,21 @@ import click
 if TYPE_CHECKING:
     from footprint_compiler.quantize.session import Request
 
+KINDS = ("int8", "int16a", "int4w8a", "mixed")
 OBSERVERS = ("auto", "min-max", "moving-average", "percentile", "entropy", "mse")
 
 QUANTIZER_OPTIONS = (
     "data",
     "evaluation",
     "max_drop",
+    "metric",
+    "precisions",
     "preprocess",
     "allow_random_calibration",
     "observer",
     "no_equalize",
     "no_bias_correction",
-    "adaround",
+    "no_adaround",
     "floats",
 )
 """Names of the parameters that ``quantizer_options`` adds."""
@@ -40,6 +43,13 @@ def parse_points(context: click.Context, option: click.Parameter, value: Any) ->
     return points
 
 
+def parse_kinds(context: click.Context, option: click.Parameter, value: Any) -> tuple[str, ...]:
+    """``int8,float`` -> names of precisions, cheapest first."""
+    from footprint_compiler.quantize.precision import parse_precisions
+
+    return () if value is None else parse_precisions(value)
+
+
 def quantizer_options(data_required: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """A decorator that adds the options."""
     options = [
@@ -48,11 +58,21 @@ def quantizer_options(data_required: bool) -> Callable[[Callable[..., Any]], Cal
             help="Calibration: .npz, .npy, .csv, folder of .npy or images, module:callable.",
         ),
         click.option(
-            "--eval", "evaluation", metavar="SOURCE", help="Labelled data, in the same forms."
+            "--eval", "evaluation", metavar="SOURCE",
+            help="Data to evaluate on, in the same forms; labels or targets in an .npz.",
         ),
         click.option(
             "--max-drop", callback=parse_points, metavar="POINTS",
-            help="Bound on the drop in accuracy, like 1%; layers go back to float to hold it.",
+            help="Bound on the drop, like 1%; layers get better precisions until it holds.",
+        ),
+        click.option(
+            "--metric", metavar="NAME",
+            help="top-1, mae, rmse, cosine, agreement (with float) or module:function.  "
+                 "[default: what fits the labels]",
+        ),
+        click.option(
+            "--precisions", callback=parse_kinds, metavar="LIST",
+            help="What layers may be in mixed precision.  [default: int4w8a,int8,int16a,float]",
         ),
         click.option(
             "--preprocess", default="", metavar="SPEC",
@@ -61,14 +81,14 @@ def quantizer_options(data_required: bool) -> Callable[[Callable[..., Any]], Cal
         click.option("--allow-random-calibration", is_flag=True, help="Permit --data random."),
         click.option(
             "--observer", type=click.Choice(OBSERVERS), default="auto", show_default=True,
-            help="How ranges are chosen; auto measures all.",
+            help="How ranges are chosen; auto measures all, then tunes each range.",
         ),
         click.option("--no-equalize", is_flag=True, help="Leave the weights as they are."),
         click.option("--no-bias-correction", is_flag=True, help="Leave the biases as they are."),
-        click.option("--adaround", is_flag=True, help="Learn the rounding of weights; slower."),
+        click.option("--no-adaround", is_flag=True, help="Round weights to nearest; faster."),
         click.option(
             "--float", "floats", multiple=True, metavar="NODE",
-            help="Leave a layer in float; repeatable.",
+            help="Leave a node in float; repeatable.",
         ),
     ]  # fmt: skip
 
@@ -90,7 +110,7 @@ def request_of(options: Mapping[str, Any], precision: str = "int8") -> Request:
         frozenset(options["floats"]),
         equalize=not options["no_equalize"],
         correct=not options["no_bias_correction"],
-        adaround=options["adaround"],
+        adaround=not options["no_adaround"],
     )
     return Request(
         data=options["data"],
@@ -98,6 +118,8 @@ def request_of(options: Mapping[str, Any], precision: str = "int8") -> Request:
         preprocess=options["preprocess"],
         allow_random=options["allow_random_calibration"],
         max_drop=options["max_drop"],
+        metric=options["metric"],
+        precisions=options["precisions"],
         precision=precision,
         shapes=options["shapes"],
         constants=options["constants"],

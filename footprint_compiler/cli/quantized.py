@@ -10,7 +10,6 @@ from footprint_compiler.cli import text
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from footprint_compiler.quantize.gate import Step
     from footprint_compiler.quantize.session import Outcome
 
 
@@ -24,18 +23,26 @@ def outcome_json(outcome: Outcome) -> dict[str, Any]:
         "trials": [vars(trial) for trial in made.trials],
         "layers": list(made.integer_layers),
         "float_nodes": [dict(zip(names, row, strict=True)) for row in made.floats],
-        "evaluation": None if comparison is None else vars(comparison),
+        "evaluation": None if comparison is None else comparison.as_json(),
         "layers_in_float": [] if decision is None else sorted(decision.chosen.floats),
-        "steps": [] if decision is None else [_step_json(step) for step in decision.steps],
+        "precisions": dict(outcome.made.precisions if decision is None else decision.chosen.layers),
+        "steps": [] if decision is None else [step_json(step) for step in decision.steps],
     }
 
 
-def _step_json(step: Step) -> dict[str, Any]:
+def step_json(step: Any) -> dict[str, Any]:
+    """One assignment that was measured."""
+    worst = step.comparison.worst_class
     return {
         "change": step.change,
+        "precisions": dict(step.layers),
         "floats": sorted(step.floats),
+        "metric": step.comparison.metric,
+        "score": step.comparison.score,
         "drop": step.drop,
         "accuracy": step.comparison.accuracy,
+        "worst_class_drop": None if worst is None else worst[1],
+        "weight_bytes": step.weight_bytes,
         "ram_bytes": step.ram_bytes,
         "flash_bytes": step.flash_bytes,
     }
@@ -53,11 +60,22 @@ def draw_outcome(screen: Console, outcome: Outcome) -> None:
         for row in made.floats:
             text.add_row(listing, *row)
         screen.print(listing)
+    layers = dict(made.precisions)
     if outcome.decision is not None:
         draw_trade_off(screen, outcome.decision.steps)
-        for name in sorted(outcome.decision.chosen.floats):
-            screen.print(f"float    {text.printable(name)}", markup=False)
-    screen.print(f"int8     {len(made.integer_layers)} layers, SQNR {made.sqnr_db:.2f} dB")
+        layers = dict(outcome.decision.chosen.layers)
+    kinds: dict[str, list[str]] = {}
+    for name, precision in layers.items():
+        kinds.setdefault(precision, []).append(name)
+    common = max(kinds.values(), key=len, default=[])
+    for precision, names in kinds.items():
+        if names is not common:
+            for name in names:
+                screen.print(f"{precision:<8} {text.printable(name)}", markup=False)
+    summary = ", ".join(f"{len(names)} in {precision}" for precision, names in kinds.items())
+    screen.print(f"layers   {summary}; SQNR {made.sqnr_db:.2f} dB before the gate"
+                 if outcome.decision is not None
+                 else f"layers   {summary}; SQNR {made.sqnr_db:.2f} dB")  # fmt: skip
     if outcome.comparison is not None:
         for line in outcome.comparison.lines():
             screen.print(line, markup=False)
@@ -65,16 +83,21 @@ def draw_outcome(screen: Console, outcome: Outcome) -> None:
 
 def draw_trade_off(screen: Console, steps: Iterable[Any]) -> None:
     """Every assignment that the gate measured, in order."""
-    columns = ("tried", "layers in float", "accuracy", "drop", "RAM", "flash")
-    listing = text.table(*columns, right=columns[1:])
+    from footprint_compiler.quantize.precision import ORDER
+
+    columns = ("tried", "layers", "score", "drop", "worst class", "weights", "RAM", "flash")
+    listing = text.table(*columns, right=columns[2:])
     for step in steps:
-        accuracy = step.comparison.accuracy
+        worst = step.comparison.worst_class
+        counts = step.counts()
         text.add_row(
             listing,
             step.change,
-            len(step.floats),
-            "" if accuracy is None else f"{accuracy:.2%}",
+            " ".join(f"{counts[one]} {one}" for one in ORDER if one in counts),
+            f"{step.comparison.score:.2%}",
             f"{step.drop:.2f}",
+            "" if worst is None else f"{worst[1]:.2f}",
+            text.size(step.weight_bytes),
             "" if step.ram_bytes is None else text.size(step.ram_bytes),
             "" if step.flash_bytes is None else text.size(step.flash_bytes),
         )

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 
-from footprint_compiler.calibration.statistics import Runner
+from footprint_compiler.calibration.walk import Walk
 from footprint_compiler.progress import Reporter
-from footprint_compiler.quantize.affine import MAX_WEIGHT, fake_quantize
+from footprint_compiler.quantize.affine import MAX_WEIGHT, Learned
 from footprint_compiler.quantize.edit import attribute, constant_of, integers, name_of
 from footprint_compiler.quantize.insert import bias_of
 from footprint_compiler.quantize.workbench import Recipe, Workbench
@@ -53,43 +54,49 @@ def adaround(bench: Workbench, recipe: Recipe, reporter: Reporter) -> Recipe:
     """The recipe with learned codes for convolutions and matrix products."""
     nodes = {name_of(node): node for node in bench.model.graph}
     scheme = bench.scheme(recipe)
-    activations = bench.activations(scheme, recipe.observer)
-    steps = bench.weights(scheme, recipe, activations)
-    codes: dict[str, np.ndarray] = {}
+    steps = bench.weights(scheme, recipe, bench.activations(scheme, recipe))
+    codes = dict(recipe.codes)
     samples = bench.calibration[:MAX_SAMPLES]
+    plain, quantized = Walk(bench.proto, samples), Walk(bench.assemble(recipe), samples)
+    written = {node.name: node for node in bench.assemble(recipe).graph.node}
     rng = np.random.default_rng(0)
     for done, name in enumerate(scheme.linear):
-        node = nodes[name]
+        node, chosen = nodes[name], steps[name]
         weights = constant_of(node.inputs[1])
         if weights is None or not _is_learnable(node):
             continue
-        source = node.inputs[0]
-        assert source is not None
-        tensors = [name_of(source), name_of(node.outputs[0])]
-        runner = Runner(bench.proto, tensors)
-        candidate = Runner(bench.assemble(replace(recipe, codes=codes)), tensors[:1])
         reader, position = bias_of(node)
         bias = None
         if reader is node and position < len(node.inputs):
             bias = constant_of(node.inputs[position])
         rows, results = [], []
-        for sample in samples:
-            want = runner.run(sample)
-            seen = fake_quantize(candidate.run(sample)[tensors[0]], activations[tensors[0]])
-            x, y = _as_rows(node, weights, seen, want[tensors[1]], bias)
+        seen = quantized.advance(written[name].input[0])
+        wanted = plain.advance(name_of(node.outputs[0]))
+        for given, want in zip(seen, wanted, strict=True):
+            x, y = _as_rows(node, weights, given, want, bias)
             pick = rng.permutation(x.shape[1])[: max(ROWS // len(samples), 1)]
             rows.append(x[:, pick])
             results.append(y[:, pick])
         problem = _problem(
-            node, weights, steps[name].scale, np.concatenate(rows, 1), np.concatenate(results, 1)
+            node, weights, chosen.scale, np.concatenate(rows, 1), np.concatenate(results, 1)
         )
-        codes[name] = _shaped(node, weights, solve(problem, rng))
+        solved = _shaped(node, weights, solve(problem, rng, most=MAX_WEIGHT[chosen.bits]))
+        codes[name, chosen.bits] = Learned(solved, chosen.scale)
+        store = next(n for n in written.values() if written[name].input[1] in n.output).input[0]
+        kind = ml_dtypes.int4 if chosen.bits == 4 else np.int8
+        quantized.replace(store, solved.astype(kind))
         reporter.progress(done + 1, len(scheme.linear))
     return replace(recipe, codes=codes)
 
 
-def solve(problem: Problem, rng: np.random.Generator, steps: int = STEPS) -> np.ndarray:
-    """Codes of shape (groups, N, K); never worse than rounding to nearest on these rows."""
+def solve(
+    problem: Problem, rng: np.random.Generator, steps: int = STEPS, most: int = MAX_WEIGHT[8]
+) -> np.ndarray:
+    """Codes of shape (groups, N, K); never worse than rounding to nearest on these rows.
+
+    Args:
+        most: largest absolute code.
+    """
     floor = np.floor(problem.weights)
     rest = np.clip(problem.weights - floor, 1e-3, 1 - 1e-3)
     low, high = STRETCH
@@ -118,18 +125,18 @@ def solve(problem: Problem, rng: np.random.Generator, steps: int = STEPS) -> np.
         second = 0.999 * second + 0.001 * gradient**2
         v = v - RATE * (first / (1 - 0.9**step)) / (np.sqrt(second / (1 - 0.999**step)) + 1e-8)
     learned = floor + (1 / (1 + np.exp(-v)) * (high - low) + low >= 0.5)
-    return _better(problem, learned, np.rint(problem.weights))
+    return _better(problem, learned, np.rint(problem.weights), most)
 
 
-def _better(problem: Problem, learned: np.ndarray, nearest: np.ndarray) -> np.ndarray:
+def _better(problem: Problem, learned: np.ndarray, nearest: np.ndarray, most: int) -> np.ndarray:
     """For every output channel the codes with less error."""
     errors = []
     for codes in (learned, nearest):
-        clipped = np.clip(codes, -MAX_WEIGHT, MAX_WEIGHT)
+        clipped = np.clip(codes, -most, most)
         got = problem.inputs @ (problem.scale * clipped).transpose(0, 2, 1)
         errors.append(((got - problem.outputs) ** 2).sum(axis=1))
     chosen = np.where((errors[0] < errors[1])[:, :, None], learned, nearest)
-    return np.clip(chosen, -MAX_WEIGHT, MAX_WEIGHT)
+    return np.clip(chosen, -most, most)
 
 
 def _is_learnable(node: ir.Node) -> bool:

@@ -10,9 +10,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 
-from footprint_compiler.calibration.statistics import Runner
+from footprint_compiler.calibration.walk import Walk
 from footprint_compiler.quantize.edit import constant_of, name_of
 from footprint_compiler.quantize.insert import bias_of
 from footprint_compiler.quantize.workbench import Recipe, Workbench
@@ -24,20 +25,35 @@ def correct_bias(bench: Workbench, recipe: Recipe) -> Recipe:
     """The recipe with corrections for every quantized linear node that has a bias."""
     nodes = {name_of(node): node for node in bench.model.graph}
     samples = bench.calibration[:MAX_SAMPLES]
-    outputs = {}
-    for name in bench.scheme(recipe).linear:
+    scheme = bench.scheme(recipe)
+    steps = bench.weights(scheme, recipe, bench.activations(scheme, recipe))
+    proto = bench.assemble(recipe)
+    writers = {name: node for node in proto.graph.node for name in node.output}
+    plain, quantized = Walk(bench.proto, samples), Walk(proto, samples)
+    biases = dict(recipe.biases)
+    for name in scheme.linear:
         reader, position = bias_of(nodes[name])
         given = reader.inputs[position] if position < len(reader.inputs) else None
-        if constant_of(given) is not None:
-            outputs[name] = name_of(reader.outputs[0])
-    channel_axis = {name: -1 if _rank_of(nodes[name]) < 4 else 1 for name in outputs}
-    wanted = _means(Runner(bench.proto, list(outputs.values())), samples, outputs, channel_axis)
-    biases: dict[str, np.ndarray] = {}
-    for name, tensor in outputs.items():
-        candidate = bench.assemble(replace(recipe, biases=biases))
-        got = _means(Runner(candidate, [tensor]), samples, {name: tensor}, channel_axis)
-        biases[name] = (wanted[name] - got[name]).astype(np.float32)
+        chosen = steps[name]
+        offsets = constant_of(given)
+        if offsets is None or chosen.bias is None:
+            continue
+        written = next(node for node in proto.graph.node if node.name == name_of(reader))
+        axis = -1 if _rank_of(nodes[name]) < 4 else 1
+        quantized.advance(_first_input(nodes[name], proto))
+        wanted = _mean(plain.advance(name_of(reader.outputs[0])), axis)
+        change = wanted - _mean(quantized.look(written.output[0]), axis)
+        key = name, chosen.bits
+        biases[key] = (change + recipe.biases.get(key, 0.0)).astype(np.float32)
+        whole = (offsets + biases[key]).astype(np.float64)
+        moved = np.rint(whole / chosen.bias_scale)
+        quantized.replace(writers[written.input[position]].input[0], moved.astype(np.int32))
     return replace(recipe, biases=biases)
+
+
+def _first_input(node: ir.Node, proto: onnx.ModelProto) -> str:
+    """The activation that the linear node reads in the quantized model."""
+    return next(n.input[0] for n in proto.graph.node if n.name == name_of(node))
 
 
 def _rank_of(node: ir.Node) -> int:
@@ -45,17 +61,10 @@ def _rank_of(node: ir.Node) -> int:
     return 0 if weights is None else weights.ndim
 
 
-def _means(
-    runner: Runner,
-    samples: list[dict[str, np.ndarray]],
-    outputs: dict[str, str],
-    channel_axis: dict[str, int],
-) -> dict[str, np.ndarray]:
-    """Mean of each channel, by node name."""
-    sums: dict[str, np.ndarray] = {}
-    for sample in samples:
-        results = runner.run(sample)
-        for name, tensor in outputs.items():
-            array = np.moveaxis(np.asarray(results[tensor], np.float64), channel_axis[name], 0)
-            sums[name] = sums.get(name, 0.0) + array.reshape(len(array), -1).mean(axis=1)
-    return {name: total / len(samples) for name, total in sums.items()}
+def _mean(arrays: list[np.ndarray], axis: int) -> np.ndarray:
+    """Of each channel over all samples."""
+    total = 0.0
+    for array in arrays:
+        moved = np.moveaxis(np.asarray(array, np.float64), axis, 0)
+        total = total + moved.reshape(len(moved), -1).mean(axis=1)
+    return np.asarray(total / len(arrays))

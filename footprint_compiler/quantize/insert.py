@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 
@@ -40,7 +41,8 @@ def insert_qdq(
 def _quantize_weights(graph: ir.Graph, node: ir.Node, chosen: Weights) -> None:
     prefix = name_of(node.outputs[0])
     axis = LINEAR[node.op_type]
-    codes = _dequantized(graph, node, f"{prefix}_weights", chosen.codes, chosen.scale, axis)
+    given = chosen.codes.astype(ml_dtypes.int4) if chosen.bits == 4 else chosen.codes
+    codes = _dequantized(graph, node, f"{prefix}_weights", given, chosen.scale, axis)
     node.replace_input_with(1, codes)
     if chosen.bias is None:
         return
@@ -64,8 +66,8 @@ def _dequantized(
         add_constant(graph, f"{name}_codes", codes),
         add_constant(graph, f"{name}_scale", scale),
     ]
-    if codes.dtype == np.int8:
-        inputs.append(add_constant(graph, f"{name}_zero", np.zeros(scale.shape, np.int8)))
+    if codes.dtype != np.int32:
+        inputs.append(add_constant(graph, f"{name}_zero", np.zeros(scale.shape, codes.dtype)))
     made = ir.node("DequantizeLinear", inputs, {"axis": axis}, name=f"{name}_dequantize")
     graph.insert_before(node, made)
     made.outputs[0].name = f"{name}_dequantized"
@@ -79,7 +81,9 @@ def _quantize_tensor(graph: ir.Graph, value: ir.Value, parameters: Affine, schem
     is_output = is_output and name_of(producer) in scheme.integer if producer else False
     constants = [
         add_constant(graph, f"{name}_scale", np.array(parameters.scale, np.float32)),
-        add_constant(graph, f"{name}_zero_point", np.array(parameters.zero_point, np.int8)),
+        add_constant(
+            graph, f"{name}_zero_point", np.array(parameters.zero_point, parameters.dtype)
+        ),
     ]
     quantize = ir.node("QuantizeLinear", [value, *constants], name=f"{name}_quantize")
     dequantize = ir.node(

@@ -41,8 +41,12 @@ def prepare(
     model: str | Path | onnx.ModelProto,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     constants: Mapping[str, str | int | float] | None = None,
+    opset: int = OPSET,
 ) -> tuple[ir.Model, tuple[TensorSpec, ...]]:
     """The float model, ready to be quantized, and its inputs.
+
+    Args:
+        opset: the least version of the result.
 
     Raises:
         ModelFileError, DynamicShapeError, UsageError: as for a build.
@@ -57,7 +61,7 @@ def prepare(
         )
     inputs, fixed = bind_inputs(proto.graph, shapes or {}, constants or {})
     check_graph(proto.graph)
-    simple = _inferred(_upgraded(simplify(proto, inputs, fixed), source))
+    simple = _inferred(_upgraded(simplify(proto, inputs, fixed), source, opset))
     prepared = ir.serde.deserialize_model(simple)
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(prepared)
     graph = prepared.graph
@@ -88,17 +92,17 @@ _CHANNEL_AXIS = {"Conv": 0, "ConvTranspose": 1, "Gemm": 1}
 """Linear operator -> axis of its weights that holds the output channels."""
 
 
-def _upgraded(proto: onnx.ModelProto, source: str) -> onnx.ModelProto:
-    """The model in opset 13 or newer, which has quantization per axis."""
+def _upgraded(proto: onnx.ModelProto, source: str, opset: int) -> onnx.ModelProto:
+    """The model in an opset that has the quantization it needs: per axis 13, 4 and 16 bits 21."""
     version = max(o.version for o in proto.opset_import if o.domain in ("", "ai.onnx"))
-    if version >= OPSET:
+    if version >= opset:
         return proto
     try:
-        return onnx.version_converter.convert_version(proto, OPSET)
+        return onnx.version_converter.convert_version(proto, opset)
     except Exception as error:  # the converter raises many types
         raise ModelFileError(
-            f"{source} uses opset {version} and cannot be converted to {OPSET}: {error}",
-            f"Export it with opset {OPSET} or newer.",
+            f"{source} uses opset {version} and cannot be converted to {opset}: {error}",
+            f"Export it with opset {opset} or newer.",
         ) from error
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import onnx
@@ -15,7 +15,10 @@ from footprint_compiler.quantize.adaround import adaround
 from footprint_compiler.quantize.correct_bias import correct_bias
 from footprint_compiler.quantize.edit import name_of
 from footprint_compiler.quantize.equalize import absorb, equalize
+from footprint_compiler.quantize.fragile import TOLERABLE_DB, fragile_nodes
+from footprint_compiler.quantize.precision import PRECISIONS
 from footprint_compiler.quantize.scheme import linear_layers
+from footprint_compiler.quantize.tune_ranges import tune_ranges
 from footprint_compiler.quantize.workbench import Recipe, Workbench
 from footprint_compiler.samples import Sample
 
@@ -25,18 +28,21 @@ class QuantizeOptions:
     """Options of ``fpc quantize``.
 
     Attributes:
-        observer: key of ``OBSERVERS``, or ``auto``: the one with the least measured error.
-        floats: names of linear nodes that stay in float.
+        observer: key of ``OBSERVERS``, or ``auto``: the one with the least measured error, and then
+            the range of each tensor moved as the outputs ask.
+        floats: names of nodes that stay in float.
         equalize: try cross-layer equalization and high-bias absorption.
         correct: try empirical bias correction.
-        adaround: learn the rounding of weights; slower.
+        adaround: try to learn the rounding of weights.
+        precisions: what the layers may be, cheapest first; the first is tried for all of them.
     """
 
     observer: str = "auto"
     floats: frozenset[str] = frozenset()
     equalize: bool = True
     correct: bool = True
-    adaround: bool = False
+    adaround: bool = True
+    precisions: tuple[str, ...] = ("int8",)
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,7 @@ class Trial:
 
     what: str
     sqnr_db: float
+    loss: float
     kept: bool
 
 
@@ -59,7 +66,7 @@ class Quantized:
         sqnr_db: over the samples that were held back during the search; the ranges of the result
             come from all samples, these included.
         trials: everything that was measured, in order, with the ranges of the others.
-        integer_layers: linear nodes on integers.
+        precisions: of the linear nodes on integers, after the widths of their neighbours.
         floats: (node, operator, reason) of what stays in float.
     """
 
@@ -68,8 +75,13 @@ class Quantized:
     recipe: Recipe
     sqnr_db: float
     trials: tuple[Trial, ...]
-    integer_layers: tuple[str, ...]
+    precisions: Mapping[str, str]
     floats: tuple[tuple[str, str, str], ...]
+
+    @property
+    def integer_layers(self) -> tuple[str, ...]:
+        """Linear nodes on integers, in order."""
+        return tuple(self.precisions)
 
 
 def quantize(
@@ -78,7 +90,7 @@ def quantize(
     options: QuantizeOptions | None = None,
     reporter: Reporter | None = None,
 ) -> Quantized:
-    """Quantize a prepared model to int8.
+    """Quantize a prepared model; without a bound, all layers get the cheapest precision.
 
     Every step is measured on the held-back samples, and kept only where it helps.
 
@@ -88,27 +100,41 @@ def quantize(
     """
     options, reporter = options or QuantizeOptions(), reporter or Reporter()
     _check(model, options)
-    search = _Search(options)
+    integers = [name for name in options.precisions if name in PRECISIONS]
+    search = _Search(options, "int16a" if integers == ["int16a"] else "int8")
     reporter.phase("collect ranges")
     bench = Workbench(model, samples)
     reporter.phase("compare observers")
     search.observe(bench, "")
+    if search.level < TOLERABLE_DB:
+        reporter.phase("look for fragile tensors")
+        if search.protect(bench, reporter):
+            search.observe(bench, "some nodes in float")
     if options.equalize:
         reporter.phase("equalize channels")
         for what, change in (("equalized", equalize), ("absorbed biases", absorb)):
             changed, count = change(search.bench.model, search.bench.statistics)
             if count:
                 search.observe(Workbench(changed, samples), what)
-    if options.adaround:
-        reporter.phase("learn the rounding")
-        search.attempt("learned rounding", adaround(search.bench, search.recipe, reporter))
-    if options.correct:
-        reporter.phase("correct biases")
-        search.attempt("corrected biases", correct_bias(search.bench, search.recipe))
+    learned = {PRECISIONS[name].weight_bits: name for name in reversed(integers)}
+    for bits in sorted(learned, reverse=True):
+        search.turn_to(learned[bits])
+        if options.adaround:
+            reporter.phase("learn the rounding")
+            search.attempt("learned rounding", adaround(search.bench, search.recipe, reporter))
+        if options.correct:
+            reporter.phase("correct biases")
+            search.attempt("corrected biases", correct_bias(search.bench, search.recipe))
+    search.turn_to(integers[0])
+    if options.observer == "auto" and search.recipe.precision != "int16a":
+        reporter.phase("tune ranges")
+        search.attempt("tuned ranges", tune_ranges(search.bench, search.recipe, reporter))
     reporter.phase("calibrate with all samples")
     bench, recipe = Workbench(search.bench.model, samples, refit=True), search.recipe
-    if recipe.biases:
+    if recipe.biases and len(learned) == 1:
         recipe = correct_bias(bench, replace(recipe, biases={}))
+    if recipe.ranges:
+        recipe = tune_ranges(bench, replace(recipe, ranges={}), reporter)
     final, scheme = bench.assemble(recipe), bench.scheme(recipe)
     return Quantized(
         final,
@@ -116,56 +142,84 @@ def quantize(
         recipe,
         bench.sqnr(final),
         search.marked(),
-        scheme.linear,
-        scheme.floats,
+        bench.widths(scheme, recipe).layers,
+        tuple((name, op, search.reasons.get(name, reason)) for name, op, reason in scheme.floats),
     )
 
 
 class _Search:
     """The best candidate so far and everything that was measured."""
 
-    def __init__(self, options: QuantizeOptions) -> None:
+    def __init__(self, options: QuantizeOptions, precision: str) -> None:
         auto = options.observer == "auto"
         self.observers = list(OBSERVERS) if auto else [options.observer]
-        self.floats = options.floats
-        self.recipe = Recipe(floats=options.floats)
+        if precision == "int16a":  # nothing is clipped
+            self.observers = ["min-max"]
+        self.recipe = Recipe(floats=options.floats, precision=precision)
+        self.loss = float("inf")
         self.level = float("-inf")
         self.bench: Workbench
-        self._trials: list[tuple[str, float]] = []
+        self.reasons: dict[str, str] = {}
+        self._trials: list[tuple[str, float, float]] = []
         self._kept: set[int] = set()
+
+    def protect(self, bench: Workbench, reporter: Reporter) -> bool:
+        """Leave in float what no scale serves, and remember why; whether there is any."""
+        self.reasons = fragile_nodes(bench, self.recipe, reporter)
+        self.recipe = replace(self.recipe, floats=self.recipe.floats | set(self.reasons))
+        return bool(self.reasons) and bool(bench.scheme(self.recipe).linear)
 
     def observe(self, bench: Workbench, what: str) -> None:
         """Measure the observers on a model; keep the best where it beats all before."""
         winner = None
         for observer in self.observers:
-            recipe = Recipe(observer=observer, floats=self.floats)
-            level = bench.sqnr(bench.assemble(recipe))
-            self._trials.append((f"{observer} {what}".strip(), level))
-            if level > self.level:
-                self.level, self.recipe, self.bench = level, recipe, bench
-                winner = len(self._trials) - 1
+            recipe = replace(self.recipe, observer=observer)
+            found = self._measure(bench, recipe, f"{observer} {what}".strip())
+            if found < self.loss:
+                self.loss, self.bench, winner = found, bench, recipe
+                self.level = self._trials[-1][1]
+                place = len(self._trials) - 1
         if winner is not None:
-            self._kept.add(winner)
+            self.recipe = winner
+            self._kept.add(place)
+
+    def turn_to(self, precision: str) -> None:
+        """Go on with another precision; what was learned for others stays.
+
+        With 4-bit weights the first and the last layer stay in int8 where that is better.
+        """
+        if precision == self.recipe.precision:
+            return
+        self.recipe = replace(self.recipe, precision=precision, layers={})
+        self.loss = self._measure(self.bench, self.recipe, precision)
+        self._kept.add(len(self._trials) - 1)
+        layers = self.bench.scheme(self.recipe).linear
+        if PRECISIONS[precision].weight_bits == 4 and len(layers) > 2:
+            ends = {layers[0]: "int8", layers[-1]: "int8"}
+            self.attempt("first and last in int8", replace(self.recipe, layers=ends))
 
     def attempt(self, what: str, recipe: Recipe) -> None:
         """Keep a recipe for the same model where it is better."""
-        level = self.bench.sqnr(self.bench.assemble(recipe))
-        self._trials.append((what, level))
-        if level > self.level:
-            self.level, self.recipe = level, recipe
+        found = self._measure(self.bench, recipe, what)
+        if found < self.loss:
+            self.loss, self.recipe = found, recipe
             self._kept.add(len(self._trials) - 1)
+
+    def _measure(self, bench: Workbench, recipe: Recipe, what: str) -> float:
+        found, level = bench.judge(bench.assemble(recipe))
+        self._trials.append((what, level, found))
+        return found
 
     def marked(self) -> tuple[Trial, ...]:
         """All trials; ``kept`` marks the steps of the way to the result."""
         return tuple(
-            Trial(what, level, index in self._kept)
-            for index, (what, level) in enumerate(self._trials)
+            Trial(*trial, kept=index in self._kept) for index, trial in enumerate(self._trials)
         )
 
 
-def with_floats(made: Quantized, floats: frozenset[str]) -> onnx.ModelProto:
-    """The same quantization with these linear nodes in float."""
-    return made.bench.assemble(replace(made.recipe, floats=floats))
+def with_layers(made: Quantized, layers: Mapping[str, str]) -> onnx.ModelProto:
+    """The same quantization with these precisions, of all linear nodes."""
+    return made.bench.assemble(replace(made.recipe, layers=layers))
 
 
 def _check(model: ir.Model, options: QuantizeOptions) -> None:
@@ -174,7 +228,7 @@ def _check(model: ir.Model, options: QuantizeOptions) -> None:
             f"unknown observer {options.observer!r}", f"Known: auto, {', '.join(OBSERVERS)}."
         )
     layers = [name_of(node) for node in linear_layers(model.graph)]
-    unknown = sorted(options.floats - set(layers))
+    unknown = sorted(options.floats - {name_of(node) for node in model.graph})
     if unknown:
         raise UsageError(
             f"no layer {unknown[0]!r} to leave in float", f"Layers: {', '.join(layers)}."

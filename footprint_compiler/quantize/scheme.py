@@ -66,7 +66,7 @@ def decide(
     """The scheme of a prepared graph.
 
     Args:
-        floats: names of linear nodes that stay in float.
+        floats: names of nodes that stay in float.
         only: when given, these linear nodes are quantized and nothing else.
     """
     order = list(graph)
@@ -77,7 +77,7 @@ def decide(
         chosen &= set(only)
     integer = set(chosen)
     if only is None:
-        _spread(order, integer, joined, roots)
+        _spread(order, integer, joined, roots, floats)
     integer |= {name_of(clamp) for clamp, head in joined.items() if name_of(head) in integer}
     nodes = [node for node in order if name_of(node) in integer]
     tensors = _quantized(nodes, integer, joined, tails, roots)
@@ -196,6 +196,7 @@ def _spread(
     integer: set[str],
     joined: dict[ir.Node, ir.Node],
     roots: dict[str, str],
+    floats: Collection[str],
 ) -> None:
     """Let moves, pools, sums and tables follow their integer neighbours, until nothing changes."""
 
@@ -211,7 +212,7 @@ def _spread(
     while size != len(integer):
         size = len(integer)
         for node in order:
-            if name_of(node) in integer or node in joined:
+            if name_of(node) in integer or name_of(node) in floats or node in joined:
                 continue
             inputs = data_inputs(node)
             before = any(made_by_integers(value) for value in inputs)

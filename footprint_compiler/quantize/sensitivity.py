@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from footprint_compiler.calibration.samples import Dataset
 from footprint_compiler.progress import Reporter
 from footprint_compiler.quantize.edit import constant_of, name_of
 from footprint_compiler.quantize.evaluate import compare_outputs, first_output
+from footprint_compiler.quantize.precision import FLOAT
 from footprint_compiler.quantize.quantizer import Quantized
 
 
@@ -16,7 +18,7 @@ class LayerSensitivity:
     """One linear layer.
 
     Attributes:
-        name, op: of its node.
+        name, op, precision: of its node.
         weights: number of weights.
         only_db: SQNR of the outputs when only this layer is quantized.
         gain_db: SQNR gained when everything but this layer is quantized.
@@ -25,6 +27,7 @@ class LayerSensitivity:
 
     name: str
     op: str
+    precision: str
     weights: int
     only_db: float
     gain_db: float
@@ -50,7 +53,7 @@ def sensitivity(
     found = []
     for done, name in enumerate(made.integer_layers):
         only = bench.assemble(replace(recipe, only=frozenset({name})))
-        left = bench.assemble(replace(recipe, floats=recipe.floats | {name}))
+        left = bench.assemble(replace(recipe, layers={**recipe.layers, name: FLOAT}))
         accuracies: list[float | None] = [None, None]
         if evaluation is not None and expected is not None:
             accuracies = [
@@ -62,6 +65,7 @@ def sensitivity(
             LayerSensitivity(
                 name,
                 nodes[name].op_type,
+                recipe.asked(name),
                 0 if weights is None else int(weights.size),
                 bench.sqnr(only),
                 bench.sqnr(left) - made.sqnr_db,
@@ -70,3 +74,22 @@ def sensitivity(
         )
         reporter.progress(done + 1, len(made.integer_layers))
     return sorted(found, key=lambda layer: (-layer.gain_db, layer.only_db))
+
+
+def noise_table(
+    made: Quantized, precisions: Sequence[str], reporter: Reporter
+) -> dict[str, dict[str, float]]:
+    """Layer -> precision -> noise relative to the signal with that layer alone quantized."""
+    bench, recipe = made.bench, made.recipe
+    found: dict[str, dict[str, float]] = {}
+    for done, name in enumerate(made.integer_layers):
+        only, row = frozenset({name}), {}
+        for precision in {*precisions, recipe.asked(name)}:
+            if precision == FLOAT:
+                row[precision] = 0.0
+                continue
+            model = bench.assemble(replace(recipe, only=only, layers={name: precision}))
+            row[precision] = 10 ** (-bench.sqnr(model) / 10)
+        found[name] = row
+        reporter.progress(done + 1, len(made.integer_layers))
+    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import onnx
@@ -14,15 +14,16 @@ from footprint_compiler.errors import UsageError
 from footprint_compiler.progress import Reporter
 from footprint_compiler.quantize.evaluate import Comparison, compare
 from footprint_compiler.quantize.gate import Decision, Footprint, hold_bound
-from footprint_compiler.quantize.prepare import prepare
+from footprint_compiler.quantize.precision import (
+    FLOAT,
+    MIXED,
+    ORDER,
+    PRECISIONS,
+    WIDE_OPSET,
+    needs_wide_opset,
+)
+from footprint_compiler.quantize.prepare import OPSET, prepare
 from footprint_compiler.quantize.quantizer import Quantized, QuantizeOptions, quantize
-
-PRECISIONS = {
-    "int8": None,
-    "int16": "16-bit activations have no integer kernels yet",
-    "int4": "4-bit weights have no integer kernels yet",
-}
-"""Precision -> why it is refused, or None."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,11 @@ class Request:
     Attributes:
         data, evaluation: sources as ``load_dataset`` takes them.
         preprocess: for images, see ``parse_preprocess``.
-        max_drop: bound in percentage points; it needs ``evaluation``.
+        max_drop: bound in points; it needs ``evaluation``.
+        metric: what the drop is measured in, see ``choose_metric``; by default it fits the data.
+        precision: of all layers, or ``MIXED``.
+        precisions: what layers may be, cheapest first; by default the precision and float, or
+            everything where it is mixed.
         shapes, constants: as in a build.
     """
 
@@ -41,7 +46,9 @@ class Request:
     preprocess: str = ""
     allow_random: bool = False
     max_drop: float | None = None
+    metric: str | None = None
     precision: str = "int8"
+    precisions: tuple[str, ...] = ()
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     constants: Mapping[str, str | int | float] = field(default_factory=dict)
     options: QuantizeOptions = field(default_factory=QuantizeOptions)
@@ -75,41 +82,61 @@ def run(
 
     Raises:
         FpcError: a subclass for everything that a user can mend; ``AccuracyError`` where no mix
-            of int8 and float layers holds the bound.
+            of the allowed precisions holds the bound.
     """
     reporter = reporter or Reporter()
     check_request(request)
     reporter.phase("prepare the model")
-    prepared, specs = prepare(model, request.shapes, request.constants)
+    allowed = allowed_precisions(request)
+    opset = WIDE_OPSET if needs_wide_opset(allowed) else OPSET
+    prepared, specs = prepare(model, request.shapes, request.constants, opset)
     reporter.phase("read the data")
     images = parse_preprocess(request.preprocess)
-    allowed = request.allow_random
-    data = load_dataset(request.data, specs, preprocess=images, allow_random=allowed)
+    data = load_dataset(request.data, specs, preprocess=images, allow_random=request.allow_random)
     evaluation = None
     if request.evaluation is not None:
         evaluation = load_dataset(request.evaluation, specs, preprocess=images)
     for line in (*data.warnings, *(evaluation.warnings if evaluation else ())):
         reporter.log(line, "warning")
-    made = quantize(prepared, data.samples, request.options, reporter)
+    integers = tuple(name for name in allowed if name in PRECISIONS)
+    options = replace(request.options, precisions=integers)
+    made = quantize(prepared, data.samples, options, reporter)
     if evaluation is None:
         return Outcome(made.model, made, None, None, None)
     if request.max_drop is None:
         reporter.phase("evaluate")
-        return Outcome(
-            made.model, made, compare(made.bench.model, made.model, evaluation), None, evaluation
-        )
+        comparison = compare(made.bench.model, made.model, evaluation, request.metric)
+        return Outcome(made.model, made, comparison, None, evaluation)
     reporter.phase("hold the bound")
-    decision = hold_bound(made, evaluation, request.max_drop, footprint, reporter)
+    decision = hold_bound(
+        made,
+        evaluation,
+        request.max_drop,
+        footprint,
+        reporter,
+        precisions=allowed,
+        metric=request.metric,
+    )
     return Outcome(decision.model, made, decision.chosen.comparison, decision, evaluation)
 
 
+def allowed_precisions(request: Request) -> tuple[str, ...]:
+    """What layers may be, cheapest first."""
+    if request.precisions:
+        return request.precisions
+    return ORDER if request.precision == MIXED else (request.precision, FLOAT)
+
+
 def check_request(request: Request) -> None:
-    """UsageError for what does not go together or is not supported."""
-    if request.precision not in PRECISIONS:
-        known = ", ".join(PRECISIONS)
-        raise UsageError(f"unknown precision {request.precision!r}", f"Known: {known}.")
-    refusal = PRECISIONS[request.precision]
-    if refusal is not None:
-        raise UsageError(f"{request.precision} is refused: {refusal}", "Use int8.")
+    """UsageError for what does not go together."""
+    known = (*PRECISIONS, MIXED)
+    if request.precision not in known:
+        raise UsageError(f"unknown precision {request.precision!r}", f"Known: {', '.join(known)}.")
     if request.max_drop is not None and request.evaluation is None:
         raise UsageError("--max-drop needs data to measure the drop with", "Give them with --eval.")
+    if request.metric is not None and request.evaluation is None:
+        raise UsageError("--metric needs data to measure", "Give them with --eval.")
+    if request.precision == MIXED and request.max_drop is None:
+        raise UsageError("mixed precision needs a bound", "Give it with --max-drop and --eval.")
+    if request.precisions and request.precision != MIXED:
+        raise UsageError("--precisions is for mixed precision", "Ask for mixed.")

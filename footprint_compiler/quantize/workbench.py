@@ -1,7 +1,8 @@
 """A prepared model with its calibration data: assemble quantized candidates and measure them.
 
-Part of the samples calibrate; the others are held back, and a candidate is judged by them alone.
-The measure is the signal to quantization noise ratio of the outputs against the float model,
+Part of the samples calibrate; the others are held back, and a candidate is judged by them alone,
+by its loss (see ``loss``). Shown is the signal to quantization noise ratio of the outputs against
+the float model,
 
     SQNR = 10 log10( sum y^2 / sum (y - y')^2 )  dB,
 
@@ -20,10 +21,18 @@ import onnx_ir as ir
 from footprint_compiler.calibration.observers import OBSERVERS, Range
 from footprint_compiler.calibration.statistics import Runner, TensorStatistics, collect
 from footprint_compiler.errors import UnsupportedModelError
-from footprint_compiler.quantize.affine import Affine, Weights, affine, quantize_weights
+from footprint_compiler.quantize.affine import (
+    Affine,
+    Learned,
+    Weights,
+    affine,
+    quantize_weights,
+)
 from footprint_compiler.quantize.edit import constant_of, name_of
 from footprint_compiler.quantize.insert import bias_of, insert_qdq
+from footprint_compiler.quantize.loss import loss
 from footprint_compiler.quantize.operators import LINEAR, MOVES
+from footprint_compiler.quantize.precision import FLOAT, Widths, weight_bits, widths
 from footprint_compiler.quantize.scheme import Scheme, decide
 from footprint_compiler.samples import Sample
 
@@ -38,17 +47,32 @@ class Recipe:
 
     Attributes:
         observer: key of ``OBSERVERS``.
-        floats: linear nodes that stay in float.
+        floats: nodes that stay in float.
         only: when given, nothing but these linear nodes is quantized.
-        biases: node name -> what is added to its bias.
-        codes: node name -> weight codes that replace rounding to nearest.
+        precision: of the linear nodes, key of ``PRECISIONS``.
+        layers: node name -> another precision than that; ``FLOAT`` counts as one of ``floats``.
+        ranges: tensor -> range that replaces the observer's, for all that share its scale.
+        biases: (node name, weight bits) -> what is added to its bias.
+        codes: (node name, weight bits) -> weight codes that replace rounding to nearest.
     """
 
     observer: str = "min-max"
     floats: frozenset[str] = frozenset()
     only: frozenset[str] | None = None
-    biases: Mapping[str, np.ndarray] = field(default_factory=dict)
-    codes: Mapping[str, np.ndarray] = field(default_factory=dict)
+    precision: str = "int8"
+    layers: Mapping[str, str] = field(default_factory=dict)
+    ranges: Mapping[str, Range] = field(default_factory=dict)
+    biases: Mapping[tuple[str, int], np.ndarray] = field(default_factory=dict)
+    codes: Mapping[tuple[str, int], Learned] = field(default_factory=dict)
+
+    def asked(self, layer: str) -> str:
+        """The precision that is asked for a linear node."""
+        return FLOAT if layer in self.floats else self.layers.get(layer, self.precision)
+
+    @property
+    def all_floats(self) -> frozenset[str]:
+        """Every node that is asked to stay in float."""
+        return self.floats | {name for name, one in self.layers.items() if one == FLOAT}
 
 
 class Workbench:
@@ -80,6 +104,8 @@ class Workbench:
         )
         self._ranges: dict[str, dict[str, Range]] = {}
         self._expected = self.outputs(self.proto, self.held_back)
+        writers = {name: node for node in self.proto.graph.node for name in node.output}
+        self.squashed = [_is_softmax(writers.get(o.name)) for o in self.proto.graph.output]
 
     def _tensors(self) -> list[str]:
         """Everything that any scheme quantizes."""
@@ -90,14 +116,36 @@ class Workbench:
 
     def scheme(self, recipe: Recipe) -> Scheme:
         """What the recipe quantizes."""
-        return decide(self.model.graph, recipe.floats, recipe.only)
+        return decide(self.model.graph, recipe.all_floats, recipe.only)
 
-    def activations(self, scheme: Scheme, observer: str) -> dict[str, Affine]:
-        """Parameters of every tensor; tensors that share a scale cover what made them."""
+    def widths(self, scheme: Scheme, recipe: Recipe) -> Widths:
+        """How wide tensors and layers come out."""
+        asked = {name: recipe.asked(name) for name in scheme.linear}
+        return widths(self.model.graph, scheme, asked)
+
+    def activations(self, scheme: Scheme, recipe: Recipe) -> dict[str, Affine]:
+        """Parameters of every tensor; tensors that share a scale cover what made them.
+
+        With 16 bits there is no need to clip: all that was seen is covered.
+        """
+        bits = self.widths(scheme, recipe).bits
+        narrow = self._spans(scheme, self.ranges(recipe.observer))
+        wide = self._spans(scheme, self.ranges("min-max")) if 16 in bits.values() else narrow
+        found = {}
+        for name, group in scheme.tensors.items():
+            span = wide[group] if bits[name] == 16 else recipe.ranges.get(group, narrow[group])
+            found[name] = affine(*span, bits[name])
+        return found
+
+    def ranges(self, observer: str) -> dict[str, Range]:
+        """Range of every tensor as an observer sees it."""
         if observer not in self._ranges:
             observe = OBSERVERS[observer]
             self._ranges[observer] = {n: observe(s) for n, s in self.statistics.items()}
-        ranges = self._ranges[observer]
+        return self._ranges[observer]
+
+    def _spans(self, scheme: Scheme, ranges: Mapping[str, Range]) -> dict[str, Range]:
+        """Range of every group of tensors that share a scale."""
         moved = {
             name_of(v)
             for node in self.model.graph
@@ -111,16 +159,17 @@ class Workbench:
             low, high = ranges[name]
             have = union.get(group, (low, high))
             union[group] = min(low, have[0]), max(high, have[1])
-        parameters = {group: affine(*span) for group, span in union.items()}
-        return {name: parameters[group] for name, group in scheme.tensors.items()}
+        return union
 
     def weights(
         self, scheme: Scheme, recipe: Recipe, activations: Mapping[str, Affine]
     ) -> dict[str, Weights]:
         """Integer weights and biases of every quantized linear node."""
         nodes = {name_of(node): node for node in self.model.graph}
+        precisions = self.widths(scheme, recipe).layers
         found = {}
         for name in scheme.linear:
+            bits = weight_bits(precisions[name])
             node = nodes[name]
             kernel = constant_of(node.inputs[1])
             source = node.inputs[0]
@@ -129,40 +178,59 @@ class Workbench:
             reader, position = bias_of(node)
             given = reader.inputs[position] if position < len(reader.inputs) else None
             bias = constant_of(given)
-            if bias is not None and name in recipe.biases:
-                bias = bias + recipe.biases[name]
+            if bias is not None and (name, bits) in recipe.biases:
+                bias = bias + recipe.biases[name, bits]
             axis = LINEAR[node.op_type]
             found[name] = quantize_weights(
                 kernel,
                 bias,
                 activations[name_of(source)].scale,
                 axis,
-                codes=recipe.codes.get(name),
+                recipe.codes.get((name, bits)),
+                bits,
             )
         return found
 
     def assemble(self, recipe: Recipe) -> onnx.ModelProto:
         """The quantized model of a recipe."""
         scheme = self.scheme(recipe)
-        activations = self.activations(scheme, recipe.observer)
+        activations = self.activations(scheme, recipe)
         weights = self.weights(scheme, recipe, activations)
         return ir.serde.serialize_model(insert_qdq(self.model, scheme, activations, weights))
 
     def sqnr(self, model: onnx.ModelProto) -> float:
         """Signal to quantization noise over the held-back samples, in dB."""
-        return sqnr(self._expected, self.outputs(model, self.held_back))
+        return self.judge(model)[1]
+
+    def judge(self, model: onnx.ModelProto) -> tuple[float, float]:
+        """Loss and signal to quantization noise (dB) over the held-back samples."""
+        got = self.outputs(model, self.held_back)
+        return loss(self._expected, got, self.squashed), sqnr(self._expected, got)
 
     def outputs(self, model: onnx.ModelProto, samples: Sequence[Sample]) -> list[np.ndarray]:
         """What is compared, concatenated per output over the samples, float64."""
-        writers = {name: node for node in model.graph.node for name in node.output}
-        names = []
-        for output in model.graph.output:
-            node = writers.get(output.name)
-            squashed = node is not None and node.op_type in _SQUASHING
-            names.append(node.input[0] if node is not None and squashed else output.name)
+        names = compared(model)
         runner = Runner(model, names)
         results = [runner.run(sample) for sample in samples]
         return [np.stack([r[name] for r in results]).astype(np.float64) for name in names]
+
+
+def compared(model: onnx.ModelProto) -> list[str]:
+    """The outputs, or what a final Softmax or Sigmoid is applied to."""
+    writers = {name: node for node in model.graph.node for name in node.output}
+    names = []
+    for output in model.graph.output:
+        node = writers.get(output.name)
+        squashed = node is not None and node.op_type in _SQUASHING
+        names.append(node.input[0] if node is not None and squashed else output.name)
+    return names
+
+
+def _is_softmax(node: onnx.NodeProto | None) -> bool:
+    """Over the last axis."""
+    if node is None or node.op_type not in ("Softmax", "LogSoftmax"):
+        return False
+    return all(a.name != "axis" or a.i == -1 or a.i == 1 for a in node.attribute)
 
 
 def sqnr(expected: Sequence[np.ndarray], got: Sequence[np.ndarray]) -> float:

@@ -35,7 +35,7 @@ def test_quantize(fpc: Fpc, digits: Path, files: tuple[Path, Path], tmp_path: Pa
     operators = {node.op_type for node in onnx.load(out).graph.node}
     assert {"QuantizeLinear", "DequantizeLinear"} <= operators
     text = fpc("quantize", digits, "--data", files[0], "-o", out, "--observer", "min-max").stdout
-    assert "3 layers, SQNR" in text
+    assert "3 in int8; SQNR" in text
     assert "Softmax" in text
 
 
@@ -77,6 +77,7 @@ def test_a_failed_gate_writes_nothing(
     )  # fmt: skip
     assert result.exit_code == 5
     assert "all int8" in result.stderr
+    assert "no mix of int8 and float layers" in result.stderr
     assert "FPC-E061" in result.stderr
     assert out.read_text() == "kept"
 
@@ -86,8 +87,12 @@ def test_a_failed_gate_writes_nothing(
     [
         (["build", "--quantize", "int8"], "needs calibration data"),
         (["build", "--data", "x.npz"], "are for --quantize"),
-        (["build", "--quantize", "int4", "--data", "x.npz"], "4-bit weights have no integer"),
-        (["build", "--quantize", "int16", "--data", "x.npz"], "16-bit activations have no"),
+        (["build", "--quantize", "int4", "--data", "x.npz"], "'int4' is not one of"),
+        (["quantize", "--data", "x.npz", "--precision", "mixed"], "needs a bound"),
+        (["quantize", "--data", "x.npz", "--precisions", "int8,int2"], "unknown precision 'int2'"),
+        (["quantize", "--data", "x.npz", "--precisions", "float"], "no integer precision"),
+        (["quantize", "--data", "x.npz", "--precisions", "int8"], "is for mixed precision"),
+        (["quantize", "--data", "x.npz", "--metric", "mae"], "--metric needs data"),
         (["quantize", "--data", "x.npz", "--max-drop", "1%"], "--max-drop needs data"),
         (["quantize", "--data", "x.npz", "--max-drop", "-1"], "number of points"),
         (["quantize", "--data", "random"], "random data say nothing"),

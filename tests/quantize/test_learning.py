@@ -55,10 +55,11 @@ def test_adaround_changes_codes_by_one_step_at_most(bench: Workbench) -> None:
     recipe = adaround(bench, Recipe(), Reporter())
     assert len(recipe.codes) == 4
     scheme = bench.scheme(recipe)
-    plain = bench.weights(scheme, Recipe(), bench.activations(scheme, "min-max"))
-    for name, codes in recipe.codes.items():
-        assert codes.shape == plain[name].codes.shape
-        assert np.abs(codes - plain[name].codes).max() <= 1
+    plain = bench.weights(scheme, Recipe(), bench.activations(scheme, Recipe()))
+    for (name, bits), learned in recipe.codes.items():
+        assert bits == 8
+        assert learned.codes.shape == plain[name].codes.shape
+        assert np.abs(learned.codes - plain[name].codes).max() <= 1
     levels = [bench.sqnr(bench.assemble(r)) for r in (Recipe(), recipe)]
     assert levels[1] > levels[0] - 1.5
 
