@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import click
 
@@ -23,21 +22,11 @@ _UNITS = {
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)")
 
 
-class SizeType(click.ParamType):
-    """Bytes, as a number with or without a unit."""
-
-    name = "size"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, context: click.Context | None
-    ) -> int:
-        """``value`` in bytes, rounded down."""
-        if isinstance(value, int):
-            return value
-        match = _SIZE.fullmatch(str(value).strip().lower())
-        if match is None or match[2] not in _UNITS:
-            self.fail(f"{value!r} is not a size like 64KiB", param, context)
-        return int(float(match[1]) * _UNITS[match[2]])
-
-
-SIZE = SizeType()
+def parse_size(context: click.Context, option: click.Parameter, value: str | None) -> int | None:
+    """``value`` in bytes, rounded down; None where the option is not given."""
+    if value is None:
+        return None
+    match = _SIZE.fullmatch(value.strip().lower())
+    if match is None or match[2] not in _UNITS:
+        raise click.BadParameter(f"{value!r} is not a size like 64KiB", context, option)
+    return int(float(match[1]) * _UNITS[match[2]])

@@ -8,12 +8,15 @@ from pathlib import Path
 import click
 import pytest
 
-from footprint_compiler.cli.sizes import SIZE
+from footprint_compiler.cli.sizes import parse_size
 from footprint_compiler.errors import BudgetError
 from footprint_compiler.options import BuildOptions
 from footprint_compiler.report.budget import check_budget
 
 from .samples import report
+
+OPTION = click.Option(["--max-ram"])
+CONTEXT = click.Context(click.Command("build"))
 
 
 @pytest.mark.parametrize(
@@ -24,13 +27,13 @@ from .samples import report
     ],
 )
 def test_sizes_as_people_write_them(text: str, size_bytes: int) -> None:
-    assert SIZE.convert(text, None, None) == size_bytes
+    assert parse_size(CONTEXT, OPTION, text) == size_bytes
 
 
 @pytest.mark.parametrize("text", ["", "KiB", "-1", "1,5k", "12 parsecs", "1e3", "0x10"])
 def test_other_texts_are_refused(text: str) -> None:
     with pytest.raises(click.BadParameter, match="is not a size like 64KiB"):
-        SIZE.convert(text, None, None)
+        parse_size(CONTEXT, OPTION, text)
 
 
 def test_a_build_at_its_budget_passes() -> None:
