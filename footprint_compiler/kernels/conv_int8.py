@@ -104,7 +104,7 @@ class DotConvEmitter:
     def emit(self, x: Any, packed: Any, store: Store, base: int = 0) -> Any:
         """The whole convolution; see ``ConvEmitter.emit``."""
         shape = self.shape
-        columns = _columns(shape, self.pixels)
+        columns = tile_columns(shape, self.pixels)
         tallest = max(part.pixels for part in columns)
         buffer = tirx.decl_buffer((index(tallest * self.depth),), self.unit.operand, name="patch")
         patch = Patch(
@@ -217,7 +217,7 @@ class DotConvEmitter:
         return seq(parts)
 
 
-def _columns(shape: ConvShape, pixels: int) -> list[Columns]:
+def tile_columns(shape: ConvShape, pixels: int) -> list[Columns]:
     """Tiles of a row: those that read padding are single, the others between them are a loop."""
 
     def inside(begin: int, count: int) -> bool:

@@ -15,6 +15,7 @@ from footprint_compiler.kernels.c.units import c_kernel
 from footprint_compiler.kernels.conv import ConvShape
 from footprint_compiler.kernels.conv_transpose import ConvTransposeEmitter
 from footprint_compiler.kernels.decisions import tunable
+from footprint_compiler.kernels.depthwise_int8 import DepthwiseEmitter
 from footprint_compiler.kernels.dot_units import conv_emitter
 from footprint_compiler.kernels.fused import Fused, take_apart
 from footprint_compiler.kernels.generic import schedule_generic
@@ -22,9 +23,11 @@ from footprint_compiler.kernels.machine import Machine
 from footprint_compiler.kernels.matmul import emit_matmul
 from footprint_compiler.kernels.row_emit import with_elementwise_rows, with_rows
 from footprint_compiler.kernels.row_form import RowForm
+from footprint_compiler.kernels.row_work import row_work
 from footprint_compiler.kernels.stored_weights import StoredConvEmitter, stored_of
 from footprint_compiler.kernels.tir import FAMILY, index, prim_func, seq, unravel
 from footprint_compiler.kernels.window import WindowEmitter
+from footprint_compiler.tensor import DTYPE_BYTES
 
 Repack = Callable[[np.ndarray], np.ndarray]
 
@@ -169,12 +172,17 @@ def _conv2d(fused: Fused, machine: Machine, constant_params: frozenset[int]) -> 
     def one_row(h: Any) -> Any:
         return conv_emitter(shape, machine, dtypes, _zero_point(fused), h)
 
+    narrow = one_row(index(0))
+    own = _flat("packed", narrow.packed_elements, dtypes[1])
+
     def row(h: Any) -> Any:
         return one_row(h).emit(
-            x, packed, lambda n, h, column, c, value: fused.store([n, h, column, c], value)
+            x, own, lambda n, h, column, c, value: fused.store([n, h, column, c], value)
         )
 
-    return with_rows(kernel, fused, shape, row, {position: one_row(index(0)).pack})
+    work = row_work(machine, (flat, emitter.pixels), (shape, narrow.pixels), DTYPE_BYTES[dtypes[1]])
+    packs = {position: narrow.pack}
+    return with_rows(kernel, fused, shape, row, packs, {position: own}, work)
 
 
 def _emitter(
@@ -207,9 +215,12 @@ def _only_operand(fused: Fused, buffer: Any) -> bool:
 def _depthwise(fused: Fused, shape: ConvShape, machine: Machine, position: int) -> Kernel:
     x, w = fused.operands
     elements, stored = prod(int(e) for e in w.shape), stored_of(fused.attrs)
-    packed = _flat("packed", elements, str(w.dtype))
+    plain = stored is None
+    special = plain and DepthwiseEmitter.suits(shape, machine, str(x.dtype), str(w.dtype))
 
-    def emitter(row: Any = None) -> WindowEmitter:
+    def emitter(row: Any = None) -> DepthwiseEmitter | WindowEmitter:
+        if special:
+            return DepthwiseEmitter(shape, machine, str(x.dtype), _zero_point(fused), row)
         return WindowEmitter(
             shape,
             machine,
@@ -221,6 +232,8 @@ def _depthwise(fused: Fused, shape: ConvShape, machine: Machine, position: int) 
             zero_point=_zero_point(fused),
             row=row,
         )
+
+    packed = _flat("packed", emitter().packed_elements, str(w.dtype))
 
     def body(row: Any = None, weights: Any = packed) -> Any:
         return emitter(row).emit(

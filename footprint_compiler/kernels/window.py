@@ -74,6 +74,11 @@ class WindowEmitter:
         several = shape.out_channels > self.width and shape.out_height > 1
         self.order = choose("order", "channels", ("channels", *(("rows",) if several else ())))
 
+    @property
+    def packed_elements(self) -> int:
+        """Elements of the packed weights."""
+        return self.shape.kernel[0] * self.shape.kernel[1] * self.shape.out_channels
+
     def pack(self, weights: np.ndarray) -> np.ndarray:
         """(C, 1, KH, KW) -> [KH, KW, C]."""
         return np.ascontiguousarray(weights[:, 0].transpose(1, 2, 0)).ravel()

@@ -1,0 +1,218 @@
+"""Depthwise convolution of 8-bit integers, for a block of channels and a tile of output columns.
+
+out[n, h, w, c] = start[c] + sum_{i,j} x[n, h*sh + i*dh - pt, w*sw + j*dw - pl, c] * W[c, 0, i, j]
+
+where start[c] = -z * sum_{i,j} W[c, 0, i, j], and x is z outside of the image. Two taps are always
+taken together: their products are added in int16 (``smull``; where no weight is -128, so that the
+sum fits) or by PMADDWD on the interleaved taps (``madd``), and then added to int32.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+from tvm import tirx
+
+from footprint_compiler.kernels.conv import ConvShape, Store, kernel_rows
+from footprint_compiler.kernels.conv_int8 import Columns, tile_columns
+from footprint_compiler.kernels.decisions import choose
+from footprint_compiler.kernels.machine import Machine
+from footprint_compiler.kernels.patch import converted, converted_zero_point, pieces
+from footprint_compiler.kernels.tap_pairs import LANES, InterleavedTaps, NarrowTaps, PlainTaps
+from footprint_compiler.kernels.tir import index, local, loop, ramp, seq, splat
+
+MOST_TAPS = 25
+"""Kernels with more taps are left to ``WindowEmitter``."""
+
+
+class DepthwiseEmitter:
+    """Emits one depthwise convolution; the same interface as ``WindowEmitter``.
+
+    Args:
+        shape: ``groups == in_channels == out_channels``.
+        machine: vector unit with a dot-product instruction.
+        dtype: int8 or uint8, of the input.
+        zero_point: of the input.
+        row: emit this output row alone.
+    """
+
+    def __init__(
+        self, shape: ConvShape, machine: Machine, dtype: str, zero_point: int = 0, row: Any = None
+    ) -> None:
+        self.shape = shape
+        self.machine = machine
+        self.dtype = dtype
+        self.row = row
+        self.interleaved = machine.dot in ("madd", "dpbusd")
+        self.operand = dtype if self.interleaved else "int8"
+        self.zero = converted_zero_point(zero_point, dtype, self.operand)
+        self.width = machine.vector_bits // 16 if self.interleaved else 16
+        most = min(shape.out_width, 8)
+        default = min(most, max(1, machine.registers // (4 if self.interleaved else 6)))
+        self.pixels = choose("pixels", default, range(1, most + 1))
+
+    @classmethod
+    def suits(cls, shape: ConvShape, machine: Machine, dtype: str, weights: str) -> bool:
+        """Whether this emitter is meant for such a convolution."""
+        eight = dtype in ("int8", "uint8") and weights == "int8"
+        small = shape.kernel[0] * shape.kernel[1] <= MOST_TAPS and shape.out_channels >= LANES
+        return bool(machine.dot) and eight and small
+
+    @property
+    def taps(self) -> int:
+        """Taps of the window."""
+        return self.shape.kernel[0] * self.shape.kernel[1]
+
+    @property
+    def packed_elements(self) -> int:
+        """Bytes of the packed weights, with the values from which the sums start."""
+        weights = sum(self._unit(width).bytes(self.taps) for _, width in self._blocks())
+        return weights + (4 * self.shape.out_channels if self.zero else 0)
+
+    def pack(self, weights: np.ndarray) -> np.ndarray:
+        """(C, 1, KH, KW) -> starts of all channels, then blocks of channels."""
+        flat = weights.reshape(self.shape.out_channels, self.taps).T
+        found = []
+        if self.zero:
+            start = -self.zero * flat.sum(axis=0, dtype=np.int64)
+            found.append(start.astype("<i4").view(np.int8))
+        for first, width in self._blocks():
+            found.append(self._unit(width).pack(flat[:, first : first + width]))
+        return np.ascontiguousarray(np.concatenate(found))
+
+    def _blocks(self) -> list[tuple[int, int]]:
+        """(first channel, channels) of each block; the last one may be odd."""
+        channels = self.shape.out_channels
+        even = channels // LANES * LANES
+        rest = [(even, channels - even)] if even < channels else []
+        return [*pieces(even, self.width), *rest]
+
+    def _unit(self, width: int) -> Any:
+        if width % LANES:
+            return PlainTaps(width)
+        if self.interleaved:
+            return InterleavedTaps(width)
+        return NarrowTaps(width, self.machine.dot == "vmull", not self.machine.full_range)
+
+    def emit(self, x: Any, packed: Any, finish: Store) -> Any:
+        """The whole operator; ``finish`` stores one element (n, h, w, channel, value)."""
+        shape = self.shape
+
+        def rows(body: Any) -> Any:
+            return loop("h", 0, shape.out_height, body) if self.row is None else body(self.row)
+
+        def block(n: Any, first: Any, width: int, offset: Any) -> Any:
+            return rows(lambda h: self._row(n, h, first, width, offset, x, packed, finish))
+
+        def image(n: Any) -> Any:
+            offset = 4 * shape.out_channels if self.zero else 0
+            statements = []
+            blocks = self._blocks()
+            for width in dict.fromkeys(width for _, width in blocks):
+                same = [first for first, other in blocks if other == width]
+                size = self._unit(width).bytes(self.taps)
+
+                def one(b: Any, width: int, begin: int, size: int, at: int) -> Any:
+                    first = b * index(width) + index(begin)
+                    return block(n, first, width, b * index(size) + index(at))
+
+                body = partial(one, width=width, begin=same[0], size=size, at=offset)
+                statements.append(loop("cb", 0, len(same), body))
+                offset += len(same) * size
+            return seq(statements)
+
+        return loop("n", 0, shape.batch, image)
+
+    def _row(
+        self,
+        n: Any,
+        h: Any,
+        first: Any,
+        width: int,
+        offset: Any,
+        x: Any,
+        packed: Any,
+        finish: Store,
+    ) -> Any:
+        begin, end = kernel_rows(self.shape, h)
+        static = isinstance(begin, int) and isinstance(end, int)
+
+        def tile(part: Columns, t: Any) -> Any:
+            column = t * index(part.pixels) + index(part.begin)
+
+            def with_rows(inside: bool) -> Any:
+                return self._tile(
+                    n, h, first, width, offset, column, part, inside, x, packed, finish
+                )
+
+            if static:
+                return with_rows(True)
+            whole = tirx.all(index(0) >= begin, index(self.shape.kernel[0]) <= end)
+            return tirx.IfThenElse(whole, with_rows(True), with_rows(False))
+
+        parts = tile_columns(self.shape, self.pixels)
+        return seq([loop("wb", 0, part.count, partial(tile, part)) for part in parts])
+
+    def _tile(
+        self,
+        n: Any,
+        h: Any,
+        first: Any,
+        width: int,
+        offset: Any,
+        column: Any,
+        part: Columns,
+        rows_inside: bool,
+        x: Any,
+        packed: Any,
+        finish: Store,
+    ) -> Any:
+        shape = self.shape
+        unit = self._unit(width)
+        acc = local("acc", part.pixels * width, "int32")
+        zero = splat(tirx.const(self.zero, self.operand), width)
+
+        def value(pixel: int, tap: int) -> Any:
+            i, j = divmod(tap, shape.kernel[1])
+            away = (part.begin + pixel) * shape.stride[1] + j * shape.dilation[1]
+            if not part.inside and not 0 <= away - shape.padding[1] < shape.in_width:
+                return zero
+            row = h * index(shape.stride[0]) + index(i * shape.dilation[0] - shape.padding[0])
+            at = (column + index(pixel)) * index(shape.stride[1])
+            at = at + index(j * shape.dilation[1] - shape.padding[1])
+            if rows_inside:
+                loaded = tirx.BufferLoad(x, [n, row, at, ramp(first, width)])
+                return converted(loaded, self.dtype, self.operand, width)
+            last = index(shape.in_height - 1)
+            nearest = tirx.max(index(0), tirx.min(row, last))
+            loaded = tirx.BufferLoad(x, [n, nearest, at, ramp(first, width)])
+            loaded = converted(loaded, self.dtype, self.operand, width)
+            return tirx.Select(splat(row == nearest, width), loaded, zero)
+
+        def start(lane: int, lanes: int) -> Any:
+            if not self.zero:
+                return splat(tirx.const(0, "int32"), lanes)
+            where = ramp((first + index(lane)) * index(4), 4 * lanes)
+            dtype = "int32" if lanes == 1 else f"int32x{lanes}"
+            return tirx.reinterpret(dtype, tirx.BufferLoad(packed, [where]))
+
+        def weights(byte: int, count: int) -> Any:
+            return tirx.BufferLoad(packed, [ramp(offset + index(byte), count)])
+
+        body = unit.emit(acc, part.pixels, self.taps, self.operand, value, weights, start)
+
+        def results(pixel: int, lane: int, lanes: int) -> Any:
+            def element(at: Any) -> Any:
+                loaded = tirx.BufferLoad(acc, [at + index(pixel * width + lane)])
+                return finish(n, h, column + index(pixel), first + index(lane) + at, loaded)
+
+            return loop("lane", 0, lanes, element, tirx.ForKind.VECTORIZED)
+
+        stores = [
+            results(pixel, lane, lanes)
+            for pixel in range(part.pixels)
+            for lane, lanes in pieces(width, 16)
+        ]
+        return seq([tirx.AllocBuffer(acc), *body, *stores])
