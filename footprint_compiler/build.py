@@ -36,6 +36,7 @@ from footprint_compiler.progress import Reporter
 from footprint_compiler.runtime.loader import load
 from footprint_compiler.streaming.select import select_segments, slowdown_of
 from footprint_compiler.targets import Target, load_target
+from footprint_compiler.tuning.apply import RecordsInForce, records_in_force
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,15 @@ def quantized_graph(
     from footprint_compiler.quantize.write import write_model
 
     assert options.quantize is not None
-    plain = replace(options, name="trial", format="dir", dump_ir=None, explain=None)
+    plain = replace(
+        options,
+        name="trial",
+        format="dir",
+        dump_ir=None,
+        explain=None,
+        max_ram=None,
+        max_flash=None,
+    )
 
     def footprint(proto: onnx.ModelProto) -> tuple[int, int]:
         graph = import_model(proto, shrink=options.shrink, io=options.io)
@@ -127,7 +136,7 @@ def build_graph(
     reporter.phase("plan the memory")
     plan = plan_memory(
         compiled.program,
-        _tensor_alignment(target),
+        tensor_alignment(target),
         pool=target.arena_pool.name,
         solve_nodes=options.solve_nodes,
     )
@@ -162,26 +171,27 @@ def compile_graph(
     reporter.phase("generate kernels")
     name = options.name or "model"
     labels: dict[Any, str] = {}
-    program, kernels = extract_program(module, graph, name, unit, origins, labels, bind=False)
+    with records_in_force(options.tuning_records, target, reporter) as records:
+        program, kernels = extract_program(module, graph, name, unit, origins, labels, bind=False)
     total = int(graph.metadata.get("macs_total", 0))
     program = replace(program, model_macs=total)
     llvm = tvm.target.Target(dict(target.tvm))
     lowered = _lower(kernels, llvm, reporter)
     program = with_scratch(program, {symbol: one.scratch for symbol, one in lowered.items()})
     reporter.phase("order the kernels")
-    align = _tensor_alignment(target)
+    align = tensor_alignment(target)
     order = find_order(program, align, solve_nodes=options.solve_nodes)
     program = with_order(program, order)
     slowdown = None if options.keep_tensors else slowdown_of(options)
     if slowdown is not None:
         reporter.phase("choose what runs row by row")
-        program = select_segments(program, align, slowdown).program
+        program = select_segments(program, align, slowdown, unit.lanes("float32")).program
     program, used = bind_program(program, kernels)
     by_rows = {symbol: one for symbol, one in used.items() if symbol not in lowered}
     lowered |= _lower(by_rows, llvm, reporter)
     program = with_scratch(program, {symbol: one.scratch for symbol, one in lowered.items()})
     reporter.phase("compile kernels")
-    layers = tuple(_layer(call, used) for call in program.calls)
+    layers = tuple(_layer(call, used) | _schedule(call, used, records) for call in program.calls)
     functions = {symbol: one for symbol, one in lowered.items() if symbol in used}
     in_tir = {symbol: one for symbol, one in functions.items() if isinstance(one, LoweredKernel)}
     in_c = {symbol: one for symbol, one in functions.items() if isinstance(one, CKernel)}
@@ -213,6 +223,15 @@ def _lower(
         lowered[symbol] = kernel.c or lower_kernel(kernel.func, symbol, llvm)
         reporter.progress(done + 1, len(kernels))
     return lowered
+
+
+def _schedule(
+    call: KernelCall, kernels: Mapping[str, Kernel], records: RecordsInForce
+) -> dict[str, str]:
+    """Manifest entry that says whether a tuning record made the kernel of a call."""
+    if call.segment is not None:
+        return {}
+    return {"schedule": records.schedule_of(kernels[call.kernel])}
 
 
 def _layer(call: KernelCall, kernels: Mapping[str, Kernel]) -> dict[str, Any]:
@@ -274,6 +293,6 @@ def node_names(
     return [tuple(dict.fromkeys(node(variable) for variable in group)) for group in groups]
 
 
-def _tensor_alignment(target: Target) -> int:
+def tensor_alignment(target: Target) -> int:
     """Whole vectors where there are any, else a double word."""
     return max(8, target.limits.vector_bits // 8) if not target.is_bare_metal else 8

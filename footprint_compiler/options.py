@@ -42,7 +42,9 @@ class BuildOptions:
         optimize_for: ``"ram"`` (the smallest arena at any speed), ``"balanced"`` (the smallest
             arena within ``max_slowdown``) or ``"speed"`` (no kernel runs row by row).
         max_ram, max_flash: bytes that the artifact may need; None: any.
+        threads: that an inference may use; with more than one no kernel runs row by row.
         max_slowdown: instructions that running chains of layers row by row may add, as a fraction.
+        tuning_records: ``"shipped"`` (those that come with fpc), ``"none"``, or a folder.
     """
 
     name: str | None = None
@@ -64,6 +66,8 @@ class BuildOptions:
     max_flash: int | None = None
     optimize_for: str = "balanced"
     max_slowdown: float = MAX_SLOWDOWN
+    threads: int = 1
+    tuning_records: str = "shipped"
 
     def recorded(self) -> dict[str, bool | int | float | str]:
         """What a manifest keeps, so that the same program can be built again: switches and limits

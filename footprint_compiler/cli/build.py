@@ -127,6 +127,13 @@ def _number_or_text(content: str) -> str | int | float:
     help="Estimated instructions that a smaller arena may cost.",
 )
 @click.option(
+    "--tuning-records",
+    default="shipped",
+    show_default=True,
+    metavar="DIR|none|shipped",
+    help="Records of `fpc tune` to use.",
+)
+@click.option(
     "--integer/--no-integer",
     default=True,
     help="QDQ on integer kernels, or in float as written.",

@@ -18,6 +18,7 @@ from footprint_compiler.cli.run import run
 from footprint_compiler.cli.sensitivity import sensitivity
 from footprint_compiler.cli.supported_ops import supported_ops
 from footprint_compiler.cli.targets import targets
+from footprint_compiler.cli.tune import tune
 from footprint_compiler.cli.validate import validate
 
 EPILOG = """Exit codes: 0 done, 1 internal error, 2 usage, 3 budget missed, 4 unsupported model,
@@ -38,6 +39,7 @@ COMMANDS = (
     plan,
     validate,
     bench,
+    tune,
     package,
     targets,
     supported_ops,

@@ -75,10 +75,11 @@ class SshRunner(ProgramRunner):
         """Copy, run with a time limit on the device, copy back: one command, one connection."""
         inside = shlex.quote(self._folder)
         limit = int(self.timeout_s)
+        names = " ".join(FILES)
         script = (
-            f"cd {inside} && rm -f {' '.join(FILES)} && tar xf - && "
-            f"(command -v timeout >/dev/null && exec timeout {limit} ./measure || ./measure) >&2 && "
-            f"tar cf - {' '.join(FILES)}"
+            f"cd {inside} && rm -f {names} && tar xf - && "
+            "if command -v timeout >/dev/null; then limit='timeout "
+            f"{limit}'; fi; $limit ./measure >&2 && tar cf - {names}"
         )
         packed = subprocess.run(
             ["tar", "cf", "-", program.name, "job.bin"],

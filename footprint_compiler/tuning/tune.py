@@ -95,9 +95,9 @@ def tune(
     def keep(progress: Progress) -> None:
         record = _record(progress, target, runner)
         records[record.workload] = record
-        kept = read_records(folder) if folder.is_dir() else {}
+        kept = read_records(folder, target.name) if folder.is_dir() else {}
         keep_best(kept, [record])
-        write_records(folder, {key: r for key, r in kept.items() if r.machine == record.machine})
+        write_records(folder, kept)
 
     cost_model = CostModel(options.seed)
     seeds = {task.key: options.seed + number for number, task in enumerate(tasks)}

@@ -1,0 +1,248 @@
+"""`fpc tune`: measure other schedules of a model's kernels, and look after the records."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from footprint_compiler.cli import text
+from footprint_compiler.cli.build import parse_constant, parse_shape
+from footprint_compiler.cli.command import FpcCommand, FpcGroup, console, settings, show
+from footprint_compiler.errors import InterruptedByUser
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from footprint_compiler.tuning.record import Record
+    from footprint_compiler.tuning.tune import Outcome
+
+FOLDER = Path("tuning_logs")
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
+
+
+class TuneGroup(FpcGroup):
+    """`fpc tune MODEL` is `fpc tune model MODEL`; a word that is no command is a model."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put the command's name in where it was left out."""
+        words = [word for word in args if not word.startswith("-")]
+        wants_help = any(word in ("--help", "-h") for word in args) and not words
+        if args and not wants_help and (not words or words[0] not in self.commands):
+            args = ["model", *args]
+        return super().parse_args(ctx, args)
+
+
+def parse_seconds(context: click.Context, option: click.Parameter, value: str) -> float:
+    """``90``, ``90s``, ``30m`` or ``1.5h`` -> seconds."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", value.strip())
+    if found is None or float(found[1]) <= 0:
+        raise click.BadParameter(f"{value!r} is not a time like 30m", context, option)
+    return float(found[1]) * _UNITS[found[2]]
+
+
+@click.group("tune", cls=TuneGroup, no_args_is_help=True)
+def tune() -> None:
+    """Tune kernels: `fpc tune MODEL --target NAME`; show, merge, export and prune records."""
+
+
+@tune.command("model", cls=FpcCommand)
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--target", default="native", show_default=True, help="Name, alias or .toml file.")
+@click.option("--trials", default=400, show_default=True, type=click.IntRange(1))
+@click.option(
+    "--budget", default="30m", show_default=True, callback=parse_seconds, help="Time: 90s, 30m, 1h."
+)
+@click.option(
+    "--plateau",
+    default=32,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Leave a task after so many trials without a gain of 1 %.",
+)
+@click.option("--resume", is_flag=True, help="Continue where the same session stopped.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
+@click.option(
+    "--runner",
+    default="auto",
+    show_default=True,
+    help="local, emulator[:instructions], ssh://user@host or rpc://tracker:9190?key=board.",
+)
+@click.option("--records", type=click.Path(path_type=Path), default=FOLDER, show_default=True)
+@click.option(
+    "--shape", "shapes", multiple=True, callback=parse_shape, metavar="NAME=1,3,320,320",
+    help="As for `fpc build`.",
+)  # fmt: skip
+@click.option(
+    "--constant", "constants", multiple=True, callback=parse_constant, metavar="NAME=VALUE",
+    help="As for `fpc build`.",
+)  # fmt: skip
+def tune_model(
+    model: Path,
+    target: str,
+    trials: int,
+    budget: float,
+    plateau: int,
+    resume: bool,
+    seed: int,
+    runner: str,
+    records: Path,
+    **build: Any,
+) -> None:
+    """Measure other schedules of MODEL's kernels on TARGET; keep what is faster as records.
+
+    Records are written as soon as they are confirmed, and every trial is in a journal, so that
+    Ctrl-C (exit code 130) loses nothing and --resume goes on.
+    """
+    from footprint_compiler.cli.tune_view import make_watcher
+    from footprint_compiler.options import BuildOptions
+    from footprint_compiler.targets import load_target
+    from footprint_compiler.tuning.runners import make_runner
+    from footprint_compiler.tuning.session import Limits
+    from footprint_compiler.tuning.tune import TuneOptions
+    from footprint_compiler.tuning.tune import tune as run
+
+    machine = load_target(target)
+    options = TuneOptions(Limits(trials, budget, plateau), seed, resume, BuildOptions(**build))
+    reporter = settings().reporter()
+    watcher = make_watcher(settings().verbosity, settings().as_json)
+    ended: list[Outcome] = []
+    try:
+        chosen = make_runner(runner, machine)
+        run(model, machine, chosen, records, options, watcher, reporter, ended.append)
+    except KeyboardInterrupt:
+        done = ended[0].trials if ended else 0
+        if ended and not settings().as_json:
+            _draw(console(), ended[0], records)
+        raise InterruptedByUser(
+            f"interrupted after {done} trials; all of them and the records are kept",
+            "Run the same command with --resume to go on.",
+        ) from None
+    finally:
+        reporter.close()
+    show(_payload(ended[0]), lambda screen: _draw(screen, ended[0], records))
+
+
+def _payload(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "ended": outcome.reason,
+        "trials": outcome.trials,
+        "journal": str(outcome.journal),
+        "tasks": [
+            {
+                "workload": progress.task.key,
+                "task": progress.task.description,
+                "uses": progress.task.uses,
+                "default": progress.unit_cost,
+                "speed_up": 1.0 / progress.best_ratio,
+                "trials": progress.trials,
+                "failures": progress.failures,
+                "state": progress.state,
+            }
+            for progress in outcome.tasks
+        ],
+        "records": len(outcome.records),
+    }
+
+
+def _draw(screen: Console, outcome: Outcome, folder: Path) -> None:
+    listing = text.table("record", "default", "best", "speed-up", right=("default", "best"))
+    for record in outcome.records:
+        _add(listing, record)
+    if outcome.records:
+        screen.print(listing)
+    reasons = {
+        "trials": "all trials are used",
+        "budget": "the time is used",
+        "settled": "nothing got faster for long",
+        "interrupted": "interrupted",
+    }
+    tuned = [progress for progress in outcome.tasks if progress.unit_cost]
+    before = sum((p.unit_cost or 0.0) * p.task.uses for p in tuned)
+    after = sum((p.unit_cost or 0.0) * p.task.uses * p.best_ratio for p in tuned)
+    gain = f"{before / after:.2f} x" if after else "no measurement"
+    screen.print(f"tuned    {len(tuned)} of {len(outcome.tasks)} tasks, {gain} in all")
+    screen.print(f"ended    {reasons[outcome.reason]} after {outcome.trials} trials")
+    screen.print(f"records  {len(outcome.records)} new or better in {folder}", soft_wrap=True)
+
+
+def _add(listing: Any, record: Record) -> None:
+    from footprint_compiler.cli.tune_view import cost
+
+    text.add_row(
+        listing,
+        record.description,
+        cost(record.default_cost, record.unit),
+        cost(record.cost, record.unit),
+        f"{record.speed_up:.2f} x",
+    )
+
+
+@tune.command("show", cls=FpcCommand)
+@click.argument("folder", type=click.Path(path_type=Path), default=FOLDER)
+@click.option("--target", help="Only records of this target.")
+def show_records(folder: Path, target: str | None) -> None:
+    """List the records of FOLDER."""
+    from footprint_compiler.tuning.manage import as_json, summary
+    from footprint_compiler.tuning.records import read_records
+
+    found = list(read_records(folder, target).values())
+
+    def draw(screen: Console) -> None:
+        for line in summary(found):
+            screen.print(line, markup=False, soft_wrap=True)
+        listing = text.table("record", "default", "best", "speed-up", right=("default", "best"))
+        for record in sorted(found, key=lambda r: (r.machine.target, r.description)):
+            _add(listing, record)
+        screen.print(listing)
+
+    show({"records": [as_json(record) for record in found]}, draw)
+
+
+@tune.command("merge", cls=FpcCommand)
+@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--into", type=click.Path(path_type=Path), default=FOLDER, show_default=True)
+def merge_records(sources: tuple[Path, ...], into: Path) -> None:
+    """Add the records of SOURCES (folders or files); of two for one kernel the better one stays."""
+    from footprint_compiler.tuning.manage import merge
+
+    before, after = merge(list(sources), into)
+    _counted("merged", into, before, after)
+
+
+@tune.command("export", cls=FpcCommand)
+@click.argument("folder", type=click.Path(path_type=Path), default=FOLDER)
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), required=True, help="A .jsonl file."
+)
+@click.option("--target", help="Only records of this target.")
+def export_records(folder: Path, out: Path, target: str | None) -> None:
+    """Write the records of FOLDER to one file that `fpc tune merge` reads."""
+    from footprint_compiler.tuning.manage import export
+
+    count = export(folder, out, target)
+    _counted("exported", out, 0, count)
+
+
+@tune.command("prune", cls=FpcCommand)
+@click.argument("folder", type=click.Path(path_type=Path), default=FOLDER)
+@click.option("--target", help="Only records of this target.")
+@click.option("--least", default=1.0, show_default=True, help="Least speed-up that is worth it.")
+def prune_records(folder: Path, target: str | None, least: float) -> None:
+    """Remove records of other versions of TVM or fpc, and those that gain too little."""
+    from footprint_compiler.tuning.manage import prune
+
+    before, after = prune(folder, target, least)
+    _counted("pruned", folder, before, after)
+
+
+def _counted(what: str, where: Path, before: int, after: int) -> None:
+    payload = {"path": str(where), "before": before, "after": after}
+    show(
+        payload,
+        lambda screen: screen.print(
+            f"{what:<9}{where}: {before} -> {after} records", markup=False, soft_wrap=True
+        ),
+    )
