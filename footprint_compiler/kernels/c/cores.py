@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 _UNITS = {
+    "cortex-m0plus": "thumb1",
+    "cortex-m3": "thumb2",
     "cortex-m4": "dsp",
     "cortex-m7": "dsp",
     "cortex-m33": "dsp",

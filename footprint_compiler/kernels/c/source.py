@@ -14,6 +14,8 @@ _PARTS = {
     "dsp_dense": ("dsp_expand.h",),
     "dsp_depthwise": ("dsp_expand.h",),
     "mve_conv": ("mve.h",),
+    "scalar_conv": ("scalar.h",),
+    "scalar_depthwise": ("scalar.h",),
     "mve_depthwise": ("mve.h",),
 }
 
@@ -43,7 +45,7 @@ def render_source(kernels: Mapping[str, CKernel]) -> str:
     return "".join(text)
 
 
-_SHARED = frozenset({"clamp", "tails"})
+_SHARED = frozenset({"clamp", "tails", "thumb1"})
 
 
 def _render(name: str, features: frozenset[str], kernel_rows: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from footprint_compiler.kernels.c import dsp, mve
+from footprint_compiler.kernels.c import dsp, mve, scalar
 from footprint_compiler.kernels.c.kernel import CKernel
 from footprint_compiler.kernels.c.layer import Rings
 from footprint_compiler.kernels.c.operator import Operator, read_operator
@@ -13,6 +13,8 @@ from footprint_compiler.kernels.c.operator import Operator, read_operator
 _GENERATORS: dict[str, dict[str, Callable[[Operator, Rings | None], CKernel | None]]] = {
     "dsp": dsp.GENERATORS,
     "mve": mve.GENERATORS,
+    "thumb1": scalar.generators(thumb1=True),
+    "thumb2": scalar.generators(thumb1=False),
 }
 
 

@@ -1,0 +1,147 @@
+"""Int8 kernels for cores without parallel arithmetic: Cortex-M0+ and M3.
+
+Cortex-M0+ (``thumb1``) loads bytes with an offset only as unsigned ones, and has the low word of a
+product only; Cortex-M3 has neither limit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+
+from footprint_compiler.kernels.c.kernel import CKernel, Pack
+from footprint_compiler.kernels.c.layer import (
+    Linear,
+    Rings,
+    along_rows,
+    code_fields,
+    read_conv2d,
+    read_matmul,
+    same_image,
+    window_fields,
+)
+from footprint_compiler.kernels.c.operator import Operator
+from footprint_compiler.kernels.c.weights import WORD, sized, words
+
+_OUTPUT = 4
+"""Parameter index of the output: after the input, weights, biases and mantissas."""
+
+
+def conv2d(operator: Operator, rings: Rings | None = None, thumb1: bool = False) -> CKernel | None:
+    """A convolution, depthwise or with one group; None for others."""
+    layer = read_conv2d(operator)
+    if layer is None:
+        return None
+    form = _depthwise if layer.depthwise else _convolution
+    return form(layer, rings, thumb1)
+
+
+def matmul(operator: Operator, rings: Rings | None = None, thumb1: bool = False) -> CKernel | None:
+    """Rows of an activation times constant weights (K, N)."""
+    layer = read_matmul(operator)
+    return None if layer is None or rings is not None else _convolution(layer, None, thumb1)
+
+
+def _features(rings: Rings | None, thumb1: bool) -> set[str]:
+    return ({"rings"} if rings and 0 in rings else set()) | ({"thumb1"} if thumb1 else set())
+
+
+def _convolution(layer: Linear, rings: Rings | None, thumb1: bool) -> CKernel | None:
+    shape, codes = layer.shape, layer.codes
+    flat = shape.flattened() if rings is None else shape
+    if flat.batch != 1:
+        return None
+    same = flat is not shape and flat.in_channels == flat.out_channels
+    return CKernel(
+        "conv2d",
+        "scalar_conv",
+        "conv_rows",
+        {
+            **window_fields(flat, rings, _OUTPUT),
+            "depth": layer.depth,
+            **code_fields(codes, codes.zero_point),
+        },
+        inputs=(0,),
+        constants=(1, 2, 3),
+        pack=_by_tap(layer, thumb1),
+        features=frozenset(_features(rings, thumb1)),
+        scratch_bytes=layer.depth,
+        in_place=(0,) if same else (),
+        macs=shape.macs,
+        by_row=rings is not None,
+    )
+
+
+def _by_tap(layer: Linear, thumb1: bool) -> Pack:
+    """left and three zeros, then by four channels: biases, four weights by tap, mantissas.
+
+    With u = x + 128 and v = w + 128, sum (x - z) w = sum u v - 128 sum u - (128 + z) sum w; without
+    ``thumb1`` it is sum x w - z sum w.
+    """
+    more = 128 if thumb1 else 0
+
+    def pack(constants: Sequence[np.ndarray]) -> np.ndarray:
+        weights, bias, mantissa = constants
+        matrix = sized(layer.matrix(weights).astype(np.int64), 0, 4)
+        share = (layer.codes.zero_point + more) * matrix.sum(axis=1)
+        folded = sized(bias.astype(np.int64), 0, 4) - share
+        taps = (matrix + more).reshape(-1, 4, layer.depth).transpose(0, 2, 1)
+        blocks = words(taps.astype(np.uint8).view(np.int8).copy()).reshape(len(taps), -1)
+        sides = [folded.reshape(-1, 4), sized(mantissa, 0, 4).reshape(-1, 4)]
+        body = np.concatenate([sides[0], blocks, sides[1]], axis=1)
+        return np.concatenate([[layer.codes.left, 0, 0, 0], body.ravel()]).astype(WORD)
+
+    return pack
+
+
+def _depthwise(layer: Linear, rings: Rings | None, thumb1: bool) -> CKernel | None:
+    shape, codes = layer.shape, layer.codes
+    if shape.batch != 1:
+        return None
+    if rings is None:
+        shape = along_rows(shape)
+    height, width = shape.kernel
+    columns = max(
+        shape.padding[1] + shape.in_width, (shape.out_width - 1) * shape.stride[1] + width
+    )
+    features = _features(rings, thumb1) | {"three" if shape.kernel == (3, 3) else "other"}
+    return CKernel(
+        "depthwise",
+        "scalar_depthwise",
+        "depthwise_rows",
+        {
+            **window_fields(shape, rings, _OUTPUT),
+            "pitch": columns,
+            **code_fields(codes, codes.zero_point),
+        },
+        inputs=(0,),
+        constants=(1, 2, 3),
+        pack=_by_channel(layer),
+        features=frozenset(features),
+        scratch_bytes=4 * height * (width + columns),
+        in_place=(0,) if rings is None and same_image(shape) else (),
+        macs=shape.macs,
+        by_row=rings is not None,
+    )
+
+
+def _by_channel(layer: Linear) -> Pack:
+    """left, then by channel: bias, mantissa, weights in bytes up to a whole word."""
+
+    def pack(constants: Sequence[np.ndarray]) -> np.ndarray:
+        weights, bias, mantissa = constants
+        taps = words(sized(layer.matrix(weights), 1, 4))
+        body = np.concatenate([bias[:, None], mantissa[:, None], taps], axis=1)
+        return np.concatenate([[layer.codes.left], body.ravel()]).astype(WORD)
+
+    return pack
+
+
+def generators(thumb1: bool) -> dict[str, Callable[[Operator, Rings | None], CKernel | None]]:
+    """Operator name -> generator."""
+    return {
+        "quantized_conv2d": partial(conv2d, thumb1=thumb1),
+        "quantized_matmul": partial(matmul, thumb1=thumb1),
+    }
