@@ -39,7 +39,7 @@ def row_access(kernel: Kernel, labels: Sequence[str], constants: Mapping[str, An
         for position in in_place_parameters(kernel)
         if position in windows and windows[position].span == 1 == windows[position].stride
     )
-    return RowAccess(kernel.rows.height, windows, exact)
+    return RowAccess(kernel.rows.height, windows, exact, kernel.rows.work)
 
 
 def in_place_parameters(kernel: Kernel) -> tuple[int, ...]:
@@ -79,7 +79,8 @@ def bind_call(call: KernelCall, kernel: Kernel, constants: dict[str, np.ndarray]
     rows = call.rows
     if rows is not None:
         windows = {moved[at]: one for at, one in rows.windows.items() if at in moved}
-        rows = RowAccess(rows.height, windows, tuple(moved[at] for at in rows.exact))
+        exact = tuple(moved[at] for at in rows.exact)
+        rows = replace(rows, windows=windows, exact=exact)
     pairs = tuple((output, moved[at]) for output, at in call.in_place if at in moved)
     return replace(call, inputs=tuple(inputs), in_place=pairs, rows=rows)
 

@@ -27,7 +27,6 @@ from footprint_compiler.kernels.row_work import row_work
 from footprint_compiler.kernels.stored_weights import StoredConvEmitter, stored_of
 from footprint_compiler.kernels.tir import FAMILY, index, prim_func, seq, unravel
 from footprint_compiler.kernels.window import WindowEmitter
-from footprint_compiler.tensor import DTYPE_BYTES
 
 Repack = Callable[[np.ndarray], np.ndarray]
 
@@ -180,7 +179,7 @@ def _conv2d(fused: Fused, machine: Machine, constant_params: frozenset[int]) -> 
             x, own, lambda n, h, column, c, value: fused.store([n, h, column, c], value)
         )
 
-    work = row_work(machine, (flat, emitter.pixels), (shape, narrow.pixels), DTYPE_BYTES[dtypes[1]])
+    work = row_work(machine, (flat, emitter.pixels), (shape, narrow.pixels), dtypes[1])
     packs = {position: narrow.pack}
     return with_rows(kernel, fused, shape, row, packs, {position: own}, work)
 

@@ -24,6 +24,8 @@ def with_rows(
     shape: ConvShape,
     body: Callable[[Any], Any],
     repack: Mapping[int, Any] | None = None,
+    replaced: Mapping[int, Any] | None = None,
+    work: float = 1.0,
 ) -> Kernel:
     """The kernel with a row form, where its images are single and higher than one row.
 
@@ -33,8 +35,12 @@ def with_rows(
         shape: of the window.
         body: output row -> statement that computes it on the parameters of ``kernel``.
         repack: of the row kernel's constants where it differs from that of ``kernel``.
+        replaced: parameter index -> the buffer that ``body`` uses in its place.
+        work: as in ``RowForm``.
     """
     params = list(kernel.func.params)
+    for position, buffer in (replaced or {}).items():
+        params[position] = buffer
     height = shape.out_height
     if shape.batch != 1 or height == 1 or len(fused.out_shape) != 4:
         return kernel
@@ -55,7 +61,7 @@ def with_rows(
         packed = kernel.repack if repack is None else repack
         return replace(kernel, func=func, repack=packed, rows=None)
 
-    return replace(kernel, rows=RowForm(height, windows, bound(emit)))
+    return replace(kernel, rows=RowForm(height, windows, bound(emit), work))
 
 
 def with_elementwise_rows(kernel: Kernel, rows: ElementwiseRows | None) -> Kernel:

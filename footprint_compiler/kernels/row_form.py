@@ -35,8 +35,11 @@ class RowForm:
             those in rings with R rows in the place of H, and lowering adds the parameter ``row``.
             ``Kernel.repack`` may differ from that of the plain kernel. ``Kernel.in_place`` lists
             the inputs whose row h may lie exactly where the output's row h is written.
+        work: estimated instructions of all rows, relative to the kernel at once; the calls of the
+            row kernel are not counted.
     """
 
     height: int
     windows: Mapping[int, Window]
     emit: Callable[[Mapping[int, int]], Kernel]
+    work: float = 1.0

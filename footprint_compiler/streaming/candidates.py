@@ -34,8 +34,8 @@ class Candidate:
 class Candidates:
     """Plain steps and segments of a program in its order."""
 
-    def __init__(self, program: Program, align_bytes: int) -> None:
-        self.program, self.align_bytes = program, align_bytes
+    def __init__(self, program: Program, align_bytes: int, lanes: int = 1) -> None:
+        self.program, self.align_bytes, self.lanes = program, align_bytes, lanes
         self.locations = locate_tensors(program)
         self.returned = {self.locations[spec.name].storage for spec in program.outputs}
         given = {self.locations[spec.name].storage for spec in program.inputs}
@@ -51,7 +51,7 @@ class Candidates:
 
     @property
     def plain_cost(self) -> float:
-        return sum(call_cost(self.program, call) for call in self.program.calls)
+        return sum(call_cost(self.program, call, self.lanes) for call in self.program.calls)
 
     def plain(self, step: int) -> Candidate:
         """The call ``step`` at once."""
@@ -82,7 +82,7 @@ class Candidates:
             -(-block.size_bytes // self.align_bytes) * self.align_bytes for block in call.scratch
         )
         saved = shared_bytes(call, self.program.tensors)
-        overhead = sum(row_cost(stage) for stage in stages)
+        overhead = sum(row_cost(self.program, stage, self.lanes) for stage in stages)
         return Candidate(begin, end, call, apart + scratch - saved, overhead)
 
     def reach(self, begin: int) -> int:

@@ -40,15 +40,18 @@ def slowdown_of(options: BuildOptions) -> float | None:
     return bounds[options.optimize_for]
 
 
-def select_segments(program: Program, align_bytes: int, max_slowdown: float) -> Selection:
+def select_segments(
+    program: Program, align_bytes: int, max_slowdown: float, lanes: int = 1
+) -> Selection:
     """The program with the segments that make its arena smallest.
 
     Args:
         program: in its final order.
         align_bytes: of tensors.
         max_slowdown: as a fraction of the estimated instructions.
+        lanes: elements that one instruction computes.
     """
-    candidates = Candidates(program, align_bytes)
+    candidates = Candidates(program, align_bytes, lanes)
     options = _all_candidates(candidates)
     budget = max_slowdown * candidates.plain_cost
     peaks = sorted({option.bytes for group in options for option in group})

@@ -40,8 +40,10 @@ class RowAccess:
         windows: input index -> rows that an output row reads; other inputs are read as a whole.
         exact: inputs, among those with a window of one row, whose row h may lie exactly where the
             output's row h is written: element i is read before element i is written.
+        work: estimated instructions of all rows, relative to the kernel at once.
     """
 
     height: int
     windows: Mapping[int, Window] = field(default_factory=dict)
     exact: tuple[int, ...] = ()
+    work: float = 1.0
