@@ -66,3 +66,18 @@ def fpc() -> Callable[..., Result]:
 
     runner = CliRunner(env={"COLUMNS": "100"})
     return lambda *arguments: runner.invoke(cli, [str(a) for a in arguments])
+
+
+@pytest.fixture
+def needs_emulator() -> Callable[[str], None]:
+    """``needs_emulator(target)`` skips the test, with the reason, where nothing can run it."""
+
+    def check(target: str) -> None:
+        from footprint_compiler.runners import available
+        from footprint_compiler.targets import load_target
+
+        runs, missing = available(load_target(target))
+        if not runs:
+            pytest.skip(missing)
+
+    return check

@@ -157,7 +157,7 @@ class LayerComparison:
         return Layer(
             tensor,
             self._specs[name],
-            nodes_between(self._models.compiled, name, self._names),
+            nodes_between(self._original, name, self._names),
             name in self._shrunk,
             self._reference[name],
             self._own[name],

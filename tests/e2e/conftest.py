@@ -8,9 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from footprint_compiler.runners import available
-from footprint_compiler.targets import load_target
-
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -33,18 +30,6 @@ def build_of(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Callable
 def native(build_of: Callable[[str], Path]) -> Path:
     """The example built for this machine."""
     return build_of("native")
-
-
-@pytest.fixture
-def needs_emulator() -> Callable[[str], None]:
-    """``needs_emulator(target)`` skips the test, with the reason, where nothing can run it."""
-
-    def check(target: str) -> None:
-        runs, missing = available(load_target(target))
-        if not runs:
-            pytest.skip(missing)
-
-    return check
 
 
 @pytest.fixture
