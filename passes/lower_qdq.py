@@ -18,16 +18,19 @@ What matches no rule stays in float between its DequantizeLinear and QuantizeLin
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 from tvm import relax
 
 from footprint_compiler.passes.base import PassContext
-from footprint_compiler.passes.qdq_graph import QdqGraph
-from footprint_compiler.passes.qdq_rules import RULES
+from footprint_compiler.passes.qdq_affine import affine
+from footprint_compiler.passes.qdq_graph import REASONS, QdqGraph, Target
+from footprint_compiler.passes.qdq_linear import real_constant
+from footprint_compiler.passes.qdq_rules import RULES, SUMS
 from footprint_compiler.passes.qdq_table import build_table
-from footprint_compiler.passes.rebuild import op_name
+from footprint_compiler.passes.rebuild import op_name, shape_of
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class LowerQdq:
         """Rewrite ``main``; float operators that nobody needs any more are left to dead code."""
         graph = QdqGraph(module)
         rebuilder = graph.rebuilder
+        reasons: dict[str, str] = {}
 
         def visit(var: Any, expr: Any) -> Any:
             if op_name(expr) == "relax.quantize":
@@ -48,22 +52,76 @@ class LowerQdq:
                     return rebuilder.emit(lowered)
                 if reason:
                     ctx.decline(self.name, f"{reason} at {var.name} stays in float")
+                    reasons[_name_of(graph, expr.args[0])] = graph.reason
             new = rebuilder.renamed(expr)
             if isinstance(new, (relax.Call, relax.TupleGetItem, relax.Tuple)):
                 return rebuilder.emit(new)
             return new
 
-        return rebuilder.run(visit, rebuilder.renamed, lambda var: var)
+        rebuilt = rebuilder.run(visit, rebuilder.renamed, lambda var: var)
+        if reasons:
+            main = rebuilt.get_global_var("main")
+            rebuilt.update_func(main, rebuilt[main].with_attr(REASONS, reasons))
+        return rebuilt
+
+
+def _name_of(graph: QdqGraph, expr: Any) -> str:
+    """The variable of the operator whose result is quantized, clamps left out."""
+    while op_name(graph.definition(expr)) in ("relax.nn.relu", "relax.clip"):
+        expr = graph.definition(expr).args[0]
+    return str(getattr(expr, "name", ""))
 
 
 def _lowered(graph: QdqGraph, call: Any) -> tuple[Any, str]:
     """What replaces a ``relax.quantize``, or None and what it quantizes."""
     name = op_name(graph.definition(call.args[0]))
+    graph.decline("no integer kernel computes it")
     output = graph.output_of(call)
     if output is None:
-        return None, name and f"{name} (its result is not 8-bit with one scale)"
+        return None, name and f"{name} (its result is not 8-bit or 16-bit with one scale)"
     source, clamp = graph.strip_clamps(call.args[0], output)
     producer = graph.definition(source)
+    for attempt in (_by_rule, _by_table, _by_affine, _by_scaled_rule):
+        lowered = attempt(graph, call, producer, output, clamp)
+        if lowered is not None:
+            return lowered, ""
+    name = op_name(producer)
+    return None, name and f"{name} ({graph.reason})"
+
+
+def _by_rule(graph: QdqGraph, call: Any, producer: Any, output: Target, clamp: Target) -> Any:
     rule = RULES.get(op_name(producer))
-    lowered = rule(graph, producer, clamp) if rule is not None else None
-    return build_table(graph, call, output) if lowered is None else lowered, op_name(producer)
+    return rule(graph, producer, clamp) if rule is not None else None
+
+
+def _by_table(graph: QdqGraph, call: Any, producer: Any, output: Target, clamp: Target) -> Any:
+    return build_table(graph, call, output)
+
+
+def _by_affine(graph: QdqGraph, call: Any, producer: Any, output: Target, clamp: Target) -> Any:
+    return affine(graph, producer, clamp)
+
+
+def _by_scaled_rule(
+    graph: QdqGraph, call: Any, producer: Any, output: Target, clamp: Target
+) -> Any:
+    """c * op(x) quantized with a scale s is op(x) quantized with s / c."""
+    if op_name(producer) not in ("relax.multiply", "relax.divide"):
+        return None
+    for value, other in ((0, 1), (1, 0)):
+        constant = real_constant(graph, producer.args[other])
+        inner = graph.definition(producer.args[value])
+        rule = SUMS.get(op_name(inner))
+        if constant is None or not constant.size or rule is None:
+            continue
+        factor = float(constant.ravel()[0])
+        if np.any(constant != factor):
+            continue
+        if not (0 < factor < np.inf) or shape_of(inner) != shape_of(producer):
+            continue
+        if op_name(producer) == "relax.divide":
+            if value == 1:
+                continue
+            factor = 1 / factor
+        return rule(graph, inner, replace(clamp, scale=clamp.scale / factor))
+    return None

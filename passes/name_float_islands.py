@@ -14,6 +14,7 @@ from tvm import relax
 
 from footprint_compiler.passes.base import PassContext
 from footprint_compiler.passes.move_codes import MOVES
+from footprint_compiler.passes.qdq_graph import REASONS
 from footprint_compiler.passes.rebuild import op_name
 
 
@@ -25,27 +26,61 @@ class NameFloatIslands:
 
     def run(self, module: Any, ctx: PassContext) -> Any:
         """One line for each operator, at the level of ``fpc build -v``."""
-        for variable, operator in float_islands(module):
-            reason = f"no integer kernel for this {operator} (see --explain lower-qdq)"
-            ctx.reporter.log(f"{variable} stays in float: {reason}", "debug")
+        for island in float_islands(module):
+            ctx.reporter.log(f"{island} (see --explain lower-qdq)", "debug")
         return module
 
 
-def float_islands(module: Any) -> list[tuple[str, str]]:
-    """(variable, operator) of what computes in float from quantized tensors, in order."""
-    found: list[tuple[str, str]] = []
+@dataclass(frozen=True)
+class Island:
+    """One operator that computes in float from quantized tensors."""
+
+    variable: str
+    operator: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.variable} ({self.operator}) stays in float: {self.reason}"
+
+
+def float_islands(module: Any) -> list[Island]:
+    """What computes in float from quantized tensors, in order."""
+    main = module["main"]
+    reasons = dict(main.attrs.get(REASONS, {})) if main.attrs else {}
+    bindings = [binding for block in main.body.blocks for binding in block.bindings]
+    quantized = {
+        var
+        for binding in bindings
+        if op_name(binding.value) == "relax.quantize"
+        for var in _variables(binding.value)
+    }
+    found: list[Island] = []
     floats: set[Any] = set()
-    for block in module["main"].body.blocks:
-        for binding in block.bindings:
-            name = op_name(binding.value)
-            reads = name != "relax.quantize" and any(
-                var in floats for var in _variables(binding.value)
-            )
-            if reads or name == "relax.dequantize":
-                floats.add(binding.var)
-            if reads and name and name not in MOVES:
-                found.append((str(binding.var.name), name.removeprefix("relax.")))
+    for binding in bindings:
+        name = op_name(binding.value)
+        reads = name != "relax.quantize" and any(var in floats for var in _variables(binding.value))
+        if (reads or name == "relax.dequantize") and _has_float(binding.var):
+            floats.add(binding.var)
+        if reads and name and name not in MOVES:
+            variable = str(binding.var.name)
+            reason = reasons.get(variable)
+            if reason is None and binding.var not in quantized:
+                reason = "its result is not quantized"
+            operator = _operator(binding.value, name)
+            found.append(Island(variable, operator, str(reason or "no integer kernel computes it")))
     return found
+
+
+def _has_float(var: Any) -> bool:
+    fields = var.ty.fields if isinstance(var.ty, relax.TupleType) else [var.ty]
+    return any("float" in str(getattr(field, "dtype", "")) for field in fields)
+
+
+def _operator(call: Any, name: str) -> str:
+    """Of Relax, or the name of the kernel that the frontend wrote."""
+    if name == "relax.call_tir":
+        return str(call.args[0].name_hint)
+    return name.removeprefix("relax.")
 
 
 def _variables(expr: Any) -> list[Any]:

@@ -25,6 +25,9 @@ LIMITS = {
     "uint16": (0, 2**16 - 1),
 }
 
+REASONS = "fpc.reasons"
+"""Attribute of ``main``: variable of an operator -> why no integer kernel computes it."""
+
 
 @dataclass(frozen=True)
 class Quantized:
@@ -71,6 +74,12 @@ class QdqGraph:
             for block in module["main"].body.blocks
             for binding in block.bindings
         }
+        self.reason = ""
+
+    def decline(self, reason: str) -> Any:
+        """Remember why a rule does not apply; None is the result of the rule."""
+        self.reason = reason
+        return None
 
     def definition(self, expr: Any) -> Any:
         """The old expression behind a variable (itself for anything else)."""

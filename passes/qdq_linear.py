@@ -7,7 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from footprint_compiler.kernels.quantized import Scaling, quantized_conv2d, quantized_matmul
+from footprint_compiler.kernels.quantized import (
+    Scaling,
+    quantized_conv2d,
+    quantized_conv2d_transpose,
+    quantized_matmul,
+)
 from footprint_compiler.kernels.stored_weights import stored_form
 from footprint_compiler.passes.qdq_graph import (
     QdqGraph,
@@ -44,8 +49,10 @@ def linear(graph: QdqGraph, producer: Any, target: Target) -> Any:
             return None
     x = graph.activation(producer.args[0])
     w = _centred(graph.quantized(producer.args[1]))
-    if x is None or w is None:
-        return None
+    if x is None:
+        return graph.decline("its input is not one quantized tensor")
+    if w is None:
+        return graph.decline("its weights are not quantized constants of 8 or 4 bits")
     return _LINEAR[op_name(producer)](graph, producer, target, x, w, bias)
 
 
@@ -72,7 +79,7 @@ def _bias(graph: QdqGraph, expr: Any, shape: tuple[int, ...]) -> np.ndarray | No
 
     A constant that differs along another axis, or that makes the result larger, is no bias.
     """
-    real = _real(graph, expr)
+    real = real_constant(graph, expr)
     if real is None or real.ndim > len(shape) or real.size not in (1, shape[-1]):
         return None
     if real.size > 1 and real.shape[-1] != shape[-1]:
@@ -81,7 +88,7 @@ def _bias(graph: QdqGraph, expr: Any, shape: tuple[int, ...]) -> np.ndarray | No
     return result
 
 
-def _real(graph: QdqGraph, expr: Any) -> np.ndarray | None:
+def real_constant(graph: QdqGraph, expr: Any) -> np.ndarray | None:
     """The value of a constant bias, as a real number in float64."""
     found = graph.quantized(expr)
     if found is not None and found.array is not None:
@@ -96,7 +103,7 @@ def _real(graph: QdqGraph, expr: Any) -> np.ndarray | None:
         return constant_array(producer).astype("float64")
     if op_name(producer) not in ("relax.reshape", "relax.expand_dims", "relax.permute_dims"):
         return None
-    inner = _real(graph, producer.args[0])
+    inner = real_constant(graph, producer.args[0])
     if inner is None:
         return None
     if op_name(producer) == "relax.permute_dims":
@@ -115,7 +122,12 @@ class _Constants:
 
 
 def _channel_constants(
-    x: Quantized, w: Quantized, rows: np.ndarray, bias: np.ndarray | None, target: Target
+    graph: QdqGraph,
+    x: Quantized,
+    w: Quantized,
+    rows: np.ndarray,
+    bias: np.ndarray | None,
+    target: Target,
 ) -> _Constants | None:
     """The constants of every channel, or None where they do not fit.
 
@@ -129,10 +141,10 @@ def _channel_constants(
     codes = np.rint(real / scale)
     lost = np.abs(codes * scale - real) / target.scale
     if lost.max() > BIAS_ERROR:
-        return None
+        return graph.decline("the scale of its sums is too coarse for its bias")
     form = requantization(scale / target.scale, sum_bound(rows, codes, x))
     if form is None:
-        return None
+        return graph.decline("its sums or its multiplier do not fit")
     mantissa = np.broadcast_to(np.asarray(form.multiplier.mantissa), (channels,))
     return _Constants(
         integers_constant(codes, form.scaling.accumulator),
@@ -146,16 +158,14 @@ def _conv2d(
 ) -> Any:
     attrs = call.attrs
     if attrs.data_layout != "NHWC" or attrs.kernel_layout != "OIHW":
-        return None
+        return graph.decline("its layout has no integer kernel")
     assert w.array is not None
     if not w.per_tensor and w.axis % 4 != 0:
-        return None
+        return graph.decline("its weights have scales along another axis")
     rows = w.array.reshape(w.array.shape[0], -1)
-    constants = _channel_constants(x, w, rows, bias, target)
+    constants = _channel_constants(graph, x, w, rows, bias, target)
     if constants is None:
         return None
-    pads = integers(attrs.padding)
-    padding = pads * 4 if len(pads) == 1 else pads * 2 if len(pads) == 2 else pads
     return call_te(
         graph,
         quantized_conv2d,
@@ -164,7 +174,7 @@ def _conv2d(
         constants.bias,
         constants.mantissa,
         integers(attrs.strides),
-        padding,
+        _four(integers(attrs.padding)),
         integers(attrs.dilation),
         int(attrs.groups),
         int(x.zero_point[0]),
@@ -176,15 +186,56 @@ def _conv2d(
     )
 
 
+def _four(pads: list[int]) -> list[int]:
+    """(top, left, bottom, right) from one, two or four values."""
+    return pads * 4 if len(pads) == 1 else pads * 2 if len(pads) == 2 else pads
+
+
+def _conv2d_transpose(
+    graph: QdqGraph, call: Any, target: Target, x: Quantized, w: Quantized, bias: Any
+) -> Any:
+    attrs, groups = call.attrs, int(call.attrs.groups)
+    if attrs.data_layout != "NHWC" or attrs.kernel_layout != "IOHW":
+        return graph.decline("its layout has no integer kernel")
+    assert w.array is not None
+    if not w.per_tensor and w.axis % 4 != 1:
+        return graph.decline("its weights have scales along another axis")
+    channels, group_out = w.array.shape[:2]
+    split = w.array.reshape(groups, channels // groups, group_out, -1).transpose(0, 2, 1, 3)
+    repeated = w if w.per_tensor else replace(w, scale=np.tile(w.scale, groups))
+    rows = split.reshape(groups * group_out, -1)
+    constants = _channel_constants(graph, x, repeated, rows, bias, target)
+    if constants is None:
+        return None
+    return call_te(
+        graph,
+        quantized_conv2d_transpose,
+        x.expr,
+        tensor_constant(w.array),
+        constants.bias,
+        constants.mantissa,
+        integers(attrs.strides),
+        _four(integers(attrs.padding)),
+        integers(attrs.dilation),
+        groups,
+        list(shape_of(call)),
+        int(x.zero_point[0]),
+        constants.scaling,
+        target.output,
+        pattern=4,
+        name="conv2d_transpose_int8",
+    )
+
+
 def _matmul(
     graph: QdqGraph, call: Any, target: Target, x: Quantized, w: Quantized, bias: Any
 ) -> Any:
     assert w.array is not None
-    if w.array.ndim != 2 or (not w.per_tensor and w.axis % 2 != 1):
-        return None
-    if len(shape_of(call.args[0])) < 2:
-        return None
-    constants = _channel_constants(x, w, w.array.T, bias, target)
+    if w.array.ndim != 2 or len(shape_of(call.args[0])) < 2:
+        return graph.decline("its weights are not a matrix, or its input is a vector")
+    if not w.per_tensor and w.axis % 2 != 1:
+        return graph.decline("its weights have scales along the sum")
+    constants = _channel_constants(graph, x, w, w.array.T, bias, target)
     if constants is None:
         return None
     return call_te(
@@ -203,4 +254,8 @@ def _matmul(
     )
 
 
-_LINEAR: dict[str, Any] = {"relax.nn.conv2d": _conv2d, "relax.matmul": _matmul}
+_LINEAR: dict[str, Any] = {
+    "relax.nn.conv2d": _conv2d,
+    "relax.nn.conv2d_transpose": _conv2d_transpose,
+    "relax.matmul": _matmul,
+}

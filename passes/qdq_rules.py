@@ -7,7 +7,6 @@ result (after clamps) is quantized into ``target``. None means that the operator
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -15,11 +14,12 @@ from tvm import relax
 
 from footprint_compiler.kernels.quantized import (
     quantized_add,
-    quantized_average,
     quantized_multiply,
+    quantized_product,
 )
 from footprint_compiler.passes.qdq_graph import QdqGraph, Target, call_te, is_narrow
 from footprint_compiler.passes.qdq_linear import linear
+from footprint_compiler.passes.qdq_pool import average_pool, mean
 from footprint_compiler.passes.qdq_scale import largest, requantization
 from footprint_compiler.passes.qdq_softmax import softmax
 from footprint_compiler.passes.qdq_table import recoded
@@ -46,7 +46,7 @@ def subtract(graph: QdqGraph, producer: Any, target: Target) -> Any:
 def _sum(graph: QdqGraph, producer: Any, target: Target, sign: int) -> Any:
     a, b = (graph.operand(argument) for argument in producer.args)
     if a is None or b is None:
-        return None
+        return graph.decline("its operands are not two quantized tensors")
     ratios = (float(a.scale[0]) / target.scale, float(b.scale[0]) / target.scale)
     if min(ratios) <= 0 or not np.isfinite(max(ratios)):
         return None
@@ -54,7 +54,7 @@ def _sum(graph: QdqGraph, producer: Any, target: Target, sign: int) -> Any:
     narrow = is_narrow(a) and is_narrow(b) and exponent < 10
     shift = min(24, 19 - exponent) if narrow else min(44, 30 - exponent)
     if shift < 1:
-        return None
+        return graph.decline("its scales are too far apart")
     factors = [int(np.rint(ratio * 2.0**shift)) for ratio in ratios]
     zeros = (int(a.zero_point[0]), int(b.zero_point[0]))
     return call_te(
@@ -76,11 +76,11 @@ def multiply(graph: QdqGraph, producer: Any, target: Target) -> Any:
     """The product of two quantized tensors."""
     a, b = (graph.operand(argument) for argument in producer.args)
     if a is None or b is None:
-        return None
+        return graph.decline("its operands are not two quantized tensors")
     scale = float(a.scale[0]) * float(b.scale[0]) / target.scale
     form = requantization(scale, float(largest(a)) * largest(b))
     if form is None:
-        return None
+        return graph.decline("its sums or its multiplier do not fit")
     return call_te(
         graph,
         quantized_multiply,
@@ -95,76 +95,6 @@ def multiply(graph: QdqGraph, producer: Any, target: Target) -> Any:
     )
 
 
-def average_pool(graph: QdqGraph, producer: Any, target: Target) -> Any:
-    """An average over windows of one size: without padding, or with padding that counts."""
-    attrs = producer.attrs
-    x = graph.activation(producer.args[0])
-    pads = integers(attrs.padding)
-    pads = pads * 4 if len(pads) == 1 else pads * 2 if len(pads) == 2 else pads
-    if x is None or attrs.layout != "NHWC" or (any(pads) and not attrs.count_include_pad):
-        return None
-    if integers(attrs.dilation) != [1, 1]:
-        return None
-    kernel, stride = integers(attrs.pool_size), integers(attrs.strides)
-    out, source = list(shape_of(producer)), shape_of(producer.args[0])
-    sizes = [source[i + 1] + pads[i] + pads[i + 2] for i in range(2)]
-    if any((out[i + 1] - 1) * stride[i] + kernel[i] > sizes[i] for i in range(2)):
-        return None
-    count = prod(kernel)
-    form = requantization(float(x.scale[0]) / (target.scale * count), float(count) * largest(x))
-    if form is None:
-        return None
-    return call_te(
-        graph,
-        quantized_average,
-        x.expr,
-        kernel,
-        stride,
-        pads,
-        out,
-        int(x.zero_point[0]),
-        form.mantissa,
-        form.scaling,
-        target.output,
-        pattern=4,
-        name="average_int8",
-    )
-
-
-def mean(graph: QdqGraph, producer: Any, target: Target) -> Any:
-    """A mean over adjacent axes: the average of one window of (before, reduced, 1, after)."""
-    x = graph.activation(producer.args[0])
-    if x is None:
-        return None
-    shape = shape_of(producer.args[0])
-    given = producer.attrs.axis
-    axes = sorted(i % len(shape) for i in (integers(given) if given else range(len(shape))))
-    first, end = axes[0], axes[-1] + 1
-    if axes != list(range(first, end)):
-        return None
-    count = prod(shape[first:end])
-    form = requantization(float(x.scale[0]) / (target.scale * count), float(count) * largest(x))
-    if form is None:
-        return None
-    image = (prod(shape[:first]), count, 1, prod(shape[end:]))
-    total = call_te(
-        graph,
-        quantized_average,
-        graph.rebuilder.emit(relax.op.reshape(x.expr, image)),
-        [count, 1],
-        [1, 1],
-        [0, 0, 0, 0],
-        [image[0], 1, 1, image[3]],
-        int(x.zero_point[0]),
-        form.mantissa,
-        form.scaling,
-        target.output,
-        pattern=4,
-        name="mean_int8",
-    )
-    return relax.op.reshape(graph.rebuilder.emit(total), shape_of(producer))
-
-
 def same(graph: QdqGraph, producer: Any, target: Target) -> Any:
     """What is dequantized and quantized again stays as it is, or changes its codes."""
     x = graph.activation_of(producer)
@@ -175,11 +105,11 @@ def move(graph: QdqGraph, producer: Any, target: Target) -> Any:
     """Operators that move or select elements run on the codes, and change them afterwards."""
     x = graph.activation(producer.args[0])
     if x is None:
-        return None
+        return graph.decline("its input is not one quantized tensor")
     if op_name(producer) == "relax.nn.pad":
         zero = float(x.zero_point[0])
         if str(producer.attrs.pad_mode) != "constant" or float(producer.attrs.pad_value) != 0.0:
-            return None
+            return graph.decline("it does not pad with zeros")
         moved = relax.op.nn.pad(x.expr, integers(producer.attrs.pad_width), "constant", zero)
     else:
         rest = [graph.rebuilder.renamed(argument) for argument in producer.args[1:]]
@@ -194,16 +124,46 @@ def concat(graph: QdqGraph, producer: Any, target: Target) -> Any:
     found = [graph.activation(item) for item in producer.args[0].fields]
     parts = [part for part in found if part is not None]
     if len(parts) < len(found):
-        return None
+        return graph.decline("its parts are not all quantized tensors")
     codes = [recoded(graph, part, part.expr, target) for part in parts]
     if any(code is None for code in codes):
         return None
     return relax.op.concat([graph.rebuilder.emit(code) for code in codes], int(producer.attrs.axis))
 
 
+def matmul(graph: QdqGraph, producer: Any, target: Target) -> Any:
+    """Constant weights, or two activations as attention has them."""
+    found = linear(graph, producer, target)
+    if found is not None:
+        return found
+    a, b = (graph.activation(argument) for argument in producer.args)
+    if a is None or b is None:
+        return None
+    shapes = [shape_of(argument) for argument in producer.args]
+    if min(len(shape) for shape in shapes) < 2:
+        return graph.decline("an operand is a vector")
+    scale = float(a.scale[0]) * float(b.scale[0]) / target.scale
+    form = requantization(scale, float(shapes[0][-1]) * largest(a) * largest(b))
+    if form is None:
+        return graph.decline("its sums or its multiplier do not fit")
+    return call_te(
+        graph,
+        quantized_product,
+        a.expr,
+        b.expr,
+        (int(a.zero_point[0]), int(b.zero_point[0])),
+        form.mantissa,
+        form.scaling,
+        target.output,
+        pattern=4,
+        name="product_int8",
+    )
+
+
 RULES: dict[str, Rule] = {
     "relax.nn.conv2d": linear,
-    "relax.matmul": linear,
+    "relax.nn.conv2d_transpose": linear,
+    "relax.matmul": matmul,
     "relax.dequantize": same,
     "relax.add": add,
     "relax.subtract": subtract,
@@ -220,3 +180,16 @@ RULES: dict[str, Rule] = {
     "relax.concat": concat,
     "relax.nn.softmax": softmax,
 }
+SUMS: dict[str, Rule] = {
+    name: RULES[name]
+    for name in (
+        "relax.nn.conv2d",
+        "relax.nn.conv2d_transpose",
+        "relax.matmul",
+        "relax.add",
+        "relax.subtract",
+        "relax.nn.avg_pool2d",
+        "relax.mean",
+    )
+}
+"""Rules whose result is requantized, so that a constant factor after it is part of that."""

@@ -8,11 +8,14 @@ even as QuantizeLinear does: the table is the graph as written, to the bit of th
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import erf, pi, sqrt
 from typing import Any
 
 import numpy as np
+from tvm import relax
 
 from footprint_compiler.kernels.quantized import lookup
+from footprint_compiler.passes.evaluate_tir import elementwise
 from footprint_compiler.passes.qdq_graph import (
     LIMITS,
     QdqGraph,
@@ -23,7 +26,13 @@ from footprint_compiler.passes.qdq_graph import (
     same_scale,
 )
 from footprint_compiler.passes.qdq_interpolate import interpolation, rescaled
-from footprint_compiler.passes.rebuild import constant_array, is_constant, op_name, tensor_constant
+from footprint_compiler.passes.rebuild import (
+    constant_array,
+    is_constant,
+    op_name,
+    shape_of,
+    tensor_constant,
+)
 
 MAX_OPS = 24
 
@@ -76,6 +85,7 @@ class _Evaluation:
         self.graph = graph
         self.leaves = leaves
         self.count = 0
+        self.own: dict[Any, Callable[[np.ndarray], np.ndarray]] = {}
 
     def scan(self, expr: Any) -> bool:
         """Whether ``expr`` is built from known functions, one dequantized tensor and constants.
@@ -93,9 +103,24 @@ class _Evaluation:
             array = constant_array(producer)
             return bool(array.size and np.all(array == array.flat[0]))
         self.count += 1
-        if name not in _FUNCTIONS or self.count > MAX_OPS:
+        if self.count > MAX_OPS:
+            return False
+        if name == "relax.call_tir":
+            return self._scan_tir(producer)
+        if name not in _FUNCTIONS:
             return False
         return all(self.scan(argument) for argument in producer.args[: _arity(name)])
+
+    def _scan_tir(self, call: Any) -> bool:
+        """A function of the frontend's own, with one operand of its shape."""
+        operands = call.args[1].fields if isinstance(call.args[1], relax.Tuple) else [call.args[1]]
+        if len(operands) != 1 or not isinstance(call.ty_args[0], relax.TensorType):
+            return False
+        function = elementwise(self.graph.rebuilder.module[call.args[0]])
+        if function is None or shape_of(operands[0]) != shape_of(call):
+            return False
+        self.own[call.args[0]] = function
+        return self.scan(operands[0])
 
     def evaluate(self, expr: Any, x: np.ndarray) -> Any:
         """The function of every code."""
@@ -105,13 +130,17 @@ class _Evaluation:
         if is_constant(producer):
             return np.float32(constant_array(producer).flat[0])
         name = op_name(producer)
+        if name == "relax.call_tir":
+            given = producer.args[1]
+            operand = given.fields[0] if isinstance(given, relax.Tuple) else given
+            return self.own[producer.args[0]](self.evaluate(operand, x))
         operands = [self.evaluate(argument, x) for argument in producer.args[: _arity(name)]]
         result: np.ndarray = np.asarray(_FUNCTIONS[name](producer, *operands), dtype=np.float32)
         return result
 
 
 def _arity(name: str) -> int:
-    return 2 if name in _BINARY else 1
+    return 3 if name == "relax.where" else 2 if name in _BINARY else 1
 
 
 def _clip(call: Any, x: np.ndarray) -> np.ndarray:
@@ -125,9 +154,19 @@ def _clip(call: Any, x: np.ndarray) -> np.ndarray:
 
 
 def _erf(x: np.ndarray) -> np.ndarray:
-    from math import erf
-
     return np.array([erf(float(value)) for value in x], dtype=np.float32)
+
+
+def _gelu(x: np.ndarray) -> np.ndarray:
+    wide = x.astype(np.float64)
+    result: np.ndarray = wide * (1 + np.array([erf(float(v) / sqrt(2)) for v in wide])) / 2
+    return result
+
+
+def _gelu_tanh(x: np.ndarray) -> np.ndarray:
+    wide = x.astype(np.float64)
+    result: np.ndarray = wide * (1 + np.tanh(sqrt(2 / pi) * (wide + 0.044715 * wide**3))) / 2
+    return result
 
 
 _BINARY: dict[str, Callable[..., Any]] = {
@@ -137,6 +176,11 @@ _BINARY: dict[str, Callable[..., Any]] = {
     "relax.divide": lambda _, a, b: a / b,
     "relax.maximum": lambda _, a, b: np.maximum(a, b),
     "relax.minimum": lambda _, a, b: np.minimum(a, b),
+    "relax.power": lambda _, a, b: np.power(a, b),
+    "relax.less": lambda _, a, b: a < b,
+    "relax.less_equal": lambda _, a, b: a <= b,
+    "relax.greater": lambda _, a, b: a > b,
+    "relax.greater_equal": lambda _, a, b: a >= b,
 }
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     **_BINARY,
@@ -150,6 +194,17 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "relax.abs": lambda _, x: np.abs(x),
     "relax.negative": lambda _, x: -x,
     "relax.erf": lambda _, x: _erf(x),
+    "relax.where": lambda _, c, a, b: np.where(c != 0, a, b),
+    "relax.rsqrt": lambda _, x: 1 / np.sqrt(x),
+    "relax.square": lambda _, x: x * x,
+    "relax.cos": lambda _, x: np.cos(x),
+    "relax.sin": lambda _, x: np.sin(x),
+    "relax.sign": lambda _, x: np.sign(x),
+    "relax.round": lambda _, x: np.rint(x),
+    "relax.floor": lambda _, x: np.floor(x),
+    "relax.ceil": lambda _, x: np.ceil(x),
+    "relax.nn.gelu": lambda _, x: _gelu(x),
+    "relax.nn.gelu_tanh": lambda _, x: _gelu_tanh(x),
     "relax.nn.silu": lambda _, x: x / (1 + np.exp(-x)),
     "relax.nn.leakyrelu": lambda call, x: np.where(x < 0, x * np.float32(call.attrs.alpha), x),
 }

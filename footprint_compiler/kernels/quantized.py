@@ -245,6 +245,38 @@ def quantized_multiply(
     return te.compute(_broadcast(a.shape, b.shape), element, name="multiply")
 
 
+def quantized_affine(
+    x: Any, factor: Any, offset: Any, zero_point: int, shift: int, output: Output, wide: str
+) -> Any:
+    """((x - zero_point) * factor + offset) / 2^shift to even; constants of as many axes as ``x``.
+
+    ``factor`` is int32, ``offset`` and the sums have the dtype ``wide``.
+    """
+
+    def element(*indices: Any) -> Any:
+        value = x[indices].astype(wide) - tirx.const(zero_point, wide)
+        total = value * _at(factor, indices).astype(wide) + _at(offset, indices)
+        moved = shift_right_rounded(total, shift, wide, to_even=True)
+        return clamped(moved, output.zero_point, output.low, output.high, output.dtype, wide)
+
+    return te.compute(x.shape, element, name="affine")
+
+
+def quantized_prelu(
+    x: Any, positive: Any, negative: Any, zero_point: int, shift: int, output: Output, wide: str
+) -> Any:
+    """The same without an offset; numbers below zero have a factor of their own."""
+
+    def element(*indices: Any) -> Any:
+        value = x[indices].astype(wide) - tirx.const(zero_point, wide)
+        above, below = _at(positive, indices), _at(negative, indices)
+        factor = tirx.Select(value < tirx.const(0, wide), below, above).astype(wide)
+        moved = shift_right_rounded(value * factor, shift, wide, to_even=True)
+        return clamped(moved, output.zero_point, output.low, output.high, output.dtype, wide)
+
+    return te.compute(x.shape, element, name="prelu")
+
+
 def rescale(x: Any, zero_point: int, mantissa: int, scaling: Scaling, output: Output) -> Any:
     """x - zero_point requantized: the same numbers with other codes."""
     wide = scaling.accumulator

@@ -29,6 +29,7 @@ from tests.passes.qdq_cases import (
     moved,
     pair,
 )
+from tests.passes.qdq_more_cases import affine, average_inside, prelu, product, transposed
 
 op = relax.op
 X, U = Q(0.04, 13), Q(0.031, 131, "uint8")
@@ -99,7 +100,7 @@ def _cases() -> dict[str, Case]:
         cases[f"{kind}-channels"] = pair(U, Y, V, kind, (image, (9, 1, 1)))
         cases[f"{kind}-scalar"] = pair(U, X, Y, kind, ((3, 8), (1,)), constant=True)
         cases[f"{kind}-constant"] = pair(X, U, Y, kind, ((3, 33), (33,)), constant=True)
-    cases |= _sixteen_bits() | _four_bits()
+    cases |= _sixteen_bits() | _four_bits() | _more()
     halves = Q(0.5, 1), Q(0.5, -3), Q(1.0, 5)
     cases["add-halves"] = pair(*halves, "add", (image, image))
     cases["add-small"] = pair(Q(1e-4, 1), Q(2.0, 2), Q(2.5, 0), "add", (image, image))
@@ -148,6 +149,37 @@ def _sixteen_bits() -> dict[str, Case]:
         cases[f"{kind}-mixed"] = pair(UNSIGNED, X, T, kind, (image, (9, 1, 1)))
         cases[f"{kind}-constant"] = pair(T, S, Y, kind, ((3, 33), (33,)), constant=True)
     return {f"16-{name}": case for name, case in cases.items()}
+
+
+def _more() -> dict[str, Case]:
+    rng, image = np.random.default_rng(4), (2, 9, 4, 5)
+    vector = rng.normal(size=(9, 1, 1))
+    return {
+        "transposed": transposed(X, Y, 3, 7),
+        "transposed-grouped": transposed(U, V, 8, 12, groups=4, kernel=(2, 3), stride=(1, 2)),
+        "transposed-overlapping": transposed(
+            X, Y, 5, 9, kernel=(4, 3), padding=(1, 0, 2, 1), extra=(1, 0), per_channel=False
+        ),
+        "transposed-16": transposed(S, T, 4, 3, padding=(0, 0, 0, 0)),
+        "product": product(X, U, Q(0.7, 3), ((3, 7, 31), (3, 31, 9))),
+        "product-scaled": product(U, X, Q(0.1, 3), ((2, 5, 8), (8, 33)), 1 / np.sqrt(8)),
+        "product-16": product(S, T, Q(0.01, 0, "int16"), ((2, 1, 5, 9), (3, 9, 8))),
+        "affine": affine(X, Y, image, vector, rng.normal(size=(1, 9, 1, 1))),
+        "affine-factor": affine(U, V, image, vector, 0),
+        "affine-offset": affine(X, Q(0.05, 3), (3, 33), 1, rng.normal(size=33)),
+        "affine-positions": affine(U, Y, (2, 3, 9), 1, rng.normal(size=(3, 9))),
+        "affine-16": affine(T, S, (2, 3, 9), rng.normal(size=9), rng.normal(size=(3, 1))),
+        "affine-spread": affine(X, Y, (3, 3), [1e-4, 0.3, 700], [50, 1e-3, -9]),
+        "prelu": prelu(X, Q(0.03, 1), image, np.abs(vector)),
+        "prelu-negative": prelu(U, Q(0.03, 1), (3, 8), rng.normal(size=8)),
+        "prelu-16": prelu(T, S, image, np.abs(vector)),
+        "average-inside": average_inside(X, Q(0.03, 1), (3, 3), (1, 1), (1, 1, 1, 1)),
+        "average-inside-uneven": average_inside(U, V, (3, 2), (2, 1), (0, 1, 2, 1)),
+        "average-inside-16": average_inside(S, T, (2, 2), (2, 2), (1, 0, 0, 1)),
+        "average-overhang": average_inside(X, Y, (3, 2), (2, 2), (0, 0, 0, 0), ceil=True),
+        "mean-apart": mean(X, Q(0.017, 1), (2, 4, 3, 5), (1, 3), True),
+        "mean-apart-ends": mean(U, Y, (2, 4, 3), (0, 2), False),
+    }
 
 
 def _four_bits() -> dict[str, Case]:
@@ -258,25 +290,26 @@ DECLINES: dict[str, tuple[tuple[int, ...], Any]] = {
             op.matmul(_per_channel(v), Weights(np.eye(4, dtype="int8"), np.array(0.1)).expr)
         ),
     ),
-    "add-float": ((3, 4), lambda v: Y.into(op.add(X.out_of(v), _real(np.arange(4))))),
     "add-ratio": ((3, 4), lambda v: Q(1e-11, 0).into(op.add(X.out_of(v), Y.out_of(v)))),
+    "add-infinite": (
+        (3, 4),
+        lambda v: Y.into(op.add(X.out_of(v), _real([1, np.inf, 0, 0]))),
+    ),
+    "add-far": ((3, 4), lambda v: Y.into(op.add(X.out_of(v), _real([1, 3e30, 0, 0])))),
+    "where-of-others": (
+        (3, 4),
+        lambda v: Y.into(op.where(op.less(X.out_of(v), Y.out_of(v)), X.out_of(v), Y.out_of(v))),
+    ),
+    "add-that-broadcasts": (
+        (3, 4),
+        lambda v: Y.into(op.add(X.out_of(v), _real(np.arange(6.0).reshape(2, 3, 1)))),
+    ),
+    "product-of-vectors": ((4,), lambda v: Y.into(op.matmul(X.out_of(v), X.out_of(v)))),
     "add-per-channel": ((3, 4), lambda v: Y.into(op.add(_per_channel(v), X.out_of(v)))),
-    "multiply-float": ((3, 4), lambda v: Y.into(op.multiply(X.out_of(v), _real(np.arange(4))))),
     "multiply-ratio": (
         (3, 4),
         lambda v: Q(1e-15, 0).into(op.multiply(X.out_of(v), Y.out_of(v))),
     ),
-    "average-padded": (
-        IMAGE,
-        lambda v: X.into(op.nn.avg_pool2d(X.out_of(v), (3, 3), (1, 1), (1, 1), layout="NHWC")),
-    ),
-    "average-overhang": (
-        IMAGE,
-        lambda v: X.into(
-            op.nn.avg_pool2d(X.out_of(v), (3, 2), (2, 2), ceil_mode=True, layout="NHWC")
-        ),
-    ),
-    "mean-apart": (IMAGE, lambda v: X.into(op.mean(X.out_of(v), [1, 3]))),
     "concat-float": (
         IMAGE,
         lambda v: X.into(op.concat([X.out_of(v), op.nn.relu(X.out_of(v))], 1)),
@@ -339,7 +372,9 @@ def test_islands_are_named_also_behind_tuples() -> None:
         return emit(Y.into(op.exp(emit(relax.TupleGetItem(parts, 1)))))
 
     after, _ = apply(module_of([(2, 4)], make, "int8"), LowerQdq())
-    assert [operator for _, operator in float_islands(after)] == ["split", "exp"]
+    islands = float_islands(after)
+    assert [island.operator for island in islands] == ["split", "exp"]
+    assert islands[0].reason == "its result is not quantized"
     same, lines = apply(after, NameFloatIslands())
     assert same is after
     assert ["split" in lines[0], "exp" in lines[1], len(lines)] == [True, True, 2]

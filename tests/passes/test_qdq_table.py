@@ -51,13 +51,26 @@ FUNCTIONS: dict[str, tuple[str, Q, Q]] = {
         SIGNED,
         OUT,
     ),
+    "gelu operator": ("y = Gelu(f)", SIGNED, OUT),
+    "gelu by tanh": ('y = Gelu <approximate = "tanh"> (f)', SIGNED, OUT),
+    "prelu": ("y = PRelu(f, o)", SIGNED, OUT),
+    "power": ("a = Abs(f)\n y = Pow(a, c)", SIGNED, OUT),
+    "elu": ("y = Elu <alpha = 0.7> (f)", SIGNED, OUT),
+    "celu": ("y = Celu <alpha = 0.7> (f)", SIGNED, OUT),
+    "selu": ("y = Selu(f)", SIGNED, OUT),
+    "softplus": ("y = Softplus(f)", SIGNED, OUT),
+    "softsign": ("y = Softsign(f)", SIGNED, OUT),
+    "mish": ("y = Mish(f)", SIGNED, OUT),
+    "cos": ("y = Cos(f)", SIGNED, OUT),
+    "shrink": ("y = Shrink <lambd = 0.5, bias = 0.1> (f)", SIGNED, OUT),
+    "thresholded relu": ("y = ThresholdedRelu <alpha = 0.5> (f)", SIGNED, OUT),
     "other scale": ("y = Identity(f)", SIGNED, Q(0.11, 3, "uint8")),
 }  # fmt: skip
 CONSTANTS = {"c": 1.25, "m": -0.8, "r": 0.70710678, "o": 1.0, "h": 0.5}
 
 
 def _model(body: str, x: Q, y: Q) -> onnx.ModelProto:
-    text = f"""<ir_version: 8, opset_import: ["" : 17]>
+    text = f"""<ir_version: 8, opset_import: ["" : 20]>
         g ({x.dtype}[256] q) => ({y.dtype}[256] p) {{
             f = DequantizeLinear(q, xs, xz)
             {body}
@@ -139,11 +152,11 @@ def _const(*values: float) -> Any:
 
 
 DECLINES: dict[str, Any] = {
-    "unknown function": lambda v: OUT.into(op.cos(SIGNED.out_of(v))),
+    "unknown function": lambda v: OUT.into(op.nn.softmax(SIGNED.out_of(v), 0)),
     "infinite value": lambda v: OUT.into(op.log(POSITIVE.out_of(v))),
     "constant with a NaN": lambda v: OUT.into(op.add(_const(np.nan, np.nan), SIGNED.out_of(v))),
     "not a number": lambda v: OUT.into(op.sqrt(SIGNED.out_of(v))),
-    "constant of several values": lambda v: OUT.into(op.subtract(_const(1, 2), SIGNED.out_of(v))),
+    "constant of several values": lambda v: OUT.into(op.maximum(_const(1, 2), SIGNED.out_of(v))),
     "two tensors": lambda v: OUT.into(op.maximum(SIGNED.out_of(v), OUT.out_of(v))),
     "float beside it": lambda v: OUT.into(op.maximum(SIGNED.out_of(v), op.astype(v, "float32"))),
     "larger than the tensor": lambda v: OUT.into(
