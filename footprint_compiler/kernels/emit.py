@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from tvm import tirx
 
 from footprint_compiler.kernels.c.kernel import CKernel
-from footprint_compiler.kernels.c.units import c_kernel
+from footprint_compiler.kernels.c.units import c_kernel, row_window
 from footprint_compiler.kernels.conv import ConvShape
 from footprint_compiler.kernels.conv_transpose import ConvTransposeEmitter
 from footprint_compiler.kernels.decisions import tunable
@@ -65,7 +65,7 @@ def emit_kernel(func: Any, machine: Machine, constant_params: frozenset[int]) ->
     """
     c = c_kernel(func, machine.c_unit)
     if c is not None and constant_params.issuperset(c.constants):
-        return Kernel(None, c.family, in_place=c.in_place, macs=c.macs, c=c)
+        return _in_c(func, machine.c_unit, c)
     fused = take_apart(func)
     if fused is not None:
         emitter = _EMITTERS.get(fused.kind)
@@ -76,6 +76,22 @@ def emit_kernel(func: Any, machine: Machine, constant_params: frozenset[int]) ->
     family = str(func.attrs[FAMILY]) if FAMILY in func.attrs else "generic"
     kernel = Kernel(scheduled.func, family, in_place=scheduled.in_place)
     return with_elementwise_rows(kernel, scheduled.rows)
+
+
+def _in_c(func: Any, unit: str, c: CKernel) -> Kernel:
+    """The C kernel of ``func``, with its row form where it has one."""
+    kernel = Kernel(None, c.family, in_place=c.in_place, macs=c.macs, c=c)
+    found = row_window(func, unit)
+    if found is None:
+        return kernel
+    height, window, work = found
+
+    def emit(rings: Mapping[int, int]) -> Kernel:
+        row = c_kernel(func, unit, rings)
+        assert row is not None  # what has a window has a kernel
+        return replace(kernel, in_place=row.in_place, c=row)
+
+    return replace(kernel, rows=RowForm(height, {0: window}, emit, work))
 
 
 def _position(fused: Fused, buffer: Any) -> int:

@@ -16,9 +16,12 @@ from footprint_compiler.kernels.c.layer import (
     Rings,
     along_rows,
     code_fields,
+    is_points,
+    is_same_place,
     pair,
     read_conv2d,
     read_matmul,
+    row_features,
     same_image,
     window_fields,
 )
@@ -54,14 +57,14 @@ def _convolution(layer: Linear, rings: Rings | None) -> CKernel | None:
     flat = shape.flattened() if rings is None else shape
     if flat.batch != 1:
         return None
-    points = flat.kernel == (1, 1) and flat.out_height == 1 and not any(flat.padding)
+    points = is_points(flat, rings)
     uneven = flat.in_channels % 4 != 0
     groups = -(-layer.depth // 4)
     features = set(codes.features)
     features |= {"points"} if points else {"bytes"} if uneven else {"windows"}
     features |= {"tails"} if layer.depth % 4 else set()
-    features |= {"rings"} if rings and 0 in rings else set()
-    same = flat is not shape and flat.in_channels == flat.out_channels
+    features |= row_features(rings)
+    same = is_same_place(flat, rings)
     return CKernel(
         "conv2d",
         "dsp_conv",
@@ -133,7 +136,7 @@ def _depthwise(layer: Linear, rings: Rings | None) -> CKernel | None:
     features = set(codes.features)
     features |= {"tails"} if shape.in_channels % 4 else set()
     features |= {f"pairs{shape.stride[1]}"} if pairs else set()
-    features |= {"rings"} if rings and 0 in rings else set()
+    features |= row_features(rings)
     return CKernel(
         "depthwise",
         "dsp_depthwise",

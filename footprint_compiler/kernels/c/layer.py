@@ -184,6 +184,25 @@ def code_fields(codes: Codes, zero: int) -> dict[str, int]:
     return {"zero": zero, "out_zero": codes.out_zero, "low": codes.low, "high": codes.high}
 
 
+def is_points(shape: ConvShape, rings: Rings | None) -> bool:
+    """Whether a kernel of 1 x 1 runs over one row of pixels."""
+    single = shape.out_height == 1 or rings is not None
+    return shape.kernel == (1, 1) and single and not any(shape.padding)
+
+
+def is_same_place(shape: ConvShape, rings: Rings | None) -> bool:
+    """Whether a kernel of 1 x 1 may write each pixel over the one that it reads."""
+    still = shape.stride == (1, 1) and shape.in_channels == shape.out_channels
+    return is_points(shape, rings) and still
+
+
+def row_features(rings: Rings | None) -> frozenset[str]:
+    """Switches of the templates for kernels of one output row."""
+    if rings is None:
+        return frozenset()
+    return frozenset({"by_row", "rings"} if 0 in rings else {"by_row"})
+
+
 def same_image(shape: ConvShape) -> bool:
     """Whether output row and column r need nothing of the input before r, and shapes agree."""
     sizes = (shape.in_height, shape.in_width) == (shape.out_height, shape.out_width)

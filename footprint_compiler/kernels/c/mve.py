@@ -16,8 +16,11 @@ from footprint_compiler.kernels.c.layer import (
     Rings,
     along_rows,
     code_fields,
+    is_points,
+    is_same_place,
     read_conv2d,
     read_matmul,
+    row_features,
     same_image,
     window_fields,
 )
@@ -47,10 +50,10 @@ def _convolution(layer: Linear, rings: Rings | None) -> CKernel | None:
     flat = shape.flattened() if rings is None else shape
     if flat.batch != 1:
         return None
-    points = flat.kernel == (1, 1) and flat.out_height == 1 and not any(flat.padding)
-    same = flat is not shape and flat.in_channels == flat.out_channels and flat.out_width > 1
+    points = is_points(flat, rings)
+    same = is_same_place(flat, rings)
     features = {"points"} if points else {"windows"}
-    features |= {"rings"} if rings and 0 in rings else set()
+    features |= row_features(rings)
     return CKernel(
         "conv2d",
         "mve_conv",
@@ -109,7 +112,7 @@ def _depthwise(layer: Linear, rings: Rings | None) -> CKernel | None:
         inputs=(0,),
         constants=(1, 2, 3),
         pack=_by_eight_channels(layer),
-        features=frozenset({"rings"} if rings and 0 in rings else ()),
+        features=row_features(rings),
         scratch_bytes=16 * columns * shape.kernel[0],
         in_place=(0,) if rings is None and same_image(shape) else (),
         macs=shape.macs,

@@ -1,7 +1,7 @@
 """What a quantized operator computes, written beside its TIR for generators that do not read TIR.
 
-The attribute holds the tensor expression's name and its plain arguments by name, as JSON; the
-shapes are those of the function's parameters.
+The attribute holds the tensor expression's name and its plain arguments by name, as JSON, without
+those that are None; the shapes are those of the function's parameters.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ def describe(function: Callable[..., Any], tensors: int, rest: Sequence[Any]) ->
     Empty where an argument after them is no plain value: then there is only the TIR.
     """
     bound = inspect.signature(function).bind(*[None] * tensors, *rest).arguments
-    plain = {name: _plain(value) for name, value in list(bound.items())[tensors:]}
+    given = list(bound.items())[tensors:]
+    plain = {name: _plain(value) for name, value in given if value is not None}
     try:
         text = json.dumps({"operator": function.__name__, "arguments": plain}, sort_keys=True)
     except TypeError:

@@ -17,8 +17,10 @@ from footprint_compiler.kernels.c.layer import (
     Rings,
     along_rows,
     code_fields,
+    is_same_place,
     read_conv2d,
     read_matmul,
+    row_features,
     same_image,
     window_fields,
 )
@@ -45,7 +47,7 @@ def matmul(operator: Operator, rings: Rings | None = None, thumb1: bool = False)
 
 
 def _features(rings: Rings | None, thumb1: bool) -> set[str]:
-    return ({"rings"} if rings and 0 in rings else set()) | ({"thumb1"} if thumb1 else set())
+    return row_features(rings) | ({"thumb1"} if thumb1 else set())
 
 
 def _convolution(layer: Linear, rings: Rings | None, thumb1: bool) -> CKernel | None:
@@ -53,7 +55,7 @@ def _convolution(layer: Linear, rings: Rings | None, thumb1: bool) -> CKernel | 
     flat = shape.flattened() if rings is None else shape
     if flat.batch != 1:
         return None
-    same = flat is not shape and flat.in_channels == flat.out_channels
+    same = is_same_place(flat, rings)
     return CKernel(
         "conv2d",
         "scalar_conv",

@@ -66,16 +66,35 @@ def _wrapper(symbol: str, kernel: CKernel) -> str:
     if kernel.scratch_bytes:
         parameters.append("void *scratch")
     arguments.append("scratch" if kernel.scratch_bytes else "0")
+    body = ""
     if kernel.by_row:
         parameters.append("int32_t row")
+        body = f"    y += {_row_at(kernel.layer)};\n"
+        if kernel.function == "conv_points":
+            arguments[1] = f"x0 + {_source_at(kernel.layer)}"
     arguments += _RANGES[kernel.function](kernel)
     struct = kernel.function.split("_")[0]
     return (
         f"\nvoid {symbol}({', '.join(parameters)});\n"
         f"void {symbol}({', '.join(parameters)})\n{{\n"
-        f"    static const struct {struct} layer = {{{values}}};\n\n"
+        f"    static const struct {struct} layer = {{{values}}};\n\n{body}"
         f"    {kernel.function}({', '.join(arguments)});\n}}\n"
     )
+
+
+def _row_at(layer: Mapping[str, int]) -> str:
+    """Where the output row lies in the ring or the whole of the output."""
+    ring = layer["out_rows"] < layer["out_height"]
+    row = f"ring_row(row, {layer['out_rows']})" if ring else "row"
+    return f"{row} * {layer['out_width'] * layer['out_channels']}"
+
+
+def _source_at(layer: Mapping[str, int]) -> str:
+    """Where the one row lies that a kernel of 1 x 1 reads."""
+    row = f"row * {layer['stride_height']}"
+    if layer["rows"] < layer["height"]:
+        row = f"ring_row({row}, {layer['rows']})"
+    return f"{row} * {layer['width'] * layer['channels']}"
 
 
 def _rows(kernel: CKernel) -> list[str]:
