@@ -29,6 +29,7 @@ from footprint_compiler.memory import find_order, plan_memory, with_order
 from footprint_compiler.options import BuildOptions
 from footprint_compiler.passes.base import PassContext, run_passes
 from footprint_compiler.passes.pipeline import fuse_phase, layout_phase, legalize_phase, merge_phase
+from footprint_compiler.passes.name_float_islands import recorded_islands
 from footprint_compiler.passes.trace_fusion import trace_fusion, trace_results
 from footprint_compiler.passes.trace_values import ValueTrace
 from footprint_compiler.program import KernelCall, Program
@@ -174,7 +175,8 @@ def compile_graph(
     with records_in_force(options.tuning_records, target, reporter) as records:
         program, kernels = extract_program(module, graph, name, unit, origins, labels, bind=False)
     total = int(graph.metadata.get("macs_total", 0))
-    program = replace(program, model_macs=total)
+    islands = _float_islands(single, graph.metadata.get("layers", {}))
+    program = replace(program, model_macs=total, float_islands=islands)
     llvm = tvm.target.Target(dict(target.tvm))
     lowered = _lower(kernels, llvm, reporter)
     program = with_scratch(program, {symbol: one.scratch for symbol, one in lowered.items()})
@@ -227,6 +229,16 @@ def _lower(
 
 def _schedule(
     call: KernelCall, kernels: Mapping[str, Kernel], records: RecordsInForce
+def _float_islands(module: Any, layers: Mapping[str, str]) -> tuple[tuple[str, str, str], ...]:
+    """(ONNX node, operator, reason) of what computes in float from quantized tensors."""
+    islands = recorded_islands(module)
+    names = node_names([(island.variable,) for island in islands], layers)
+    return tuple(
+        (name, island.operator, island.reason)
+        for (name,), island in zip(names, islands, strict=True)
+    )
+
+
 ) -> dict[str, str]:
     """Manifest entry that says whether a tuning record made the kernel of a call."""
     if call.segment is not None:

@@ -24,7 +24,9 @@ def to_codes(real: np.ndarray, spec: TensorSpec) -> np.ndarray:
     """What QuantizeLinear gives: rounded half to even in float32, saturated."""
     limits = np.iinfo(spec.dtype)
     steps = np.rint(np.asarray(real, np.float32) / np.float32(spec.scale))
-    return np.clip(steps + (spec.zero_point or 0), limits.min, limits.max).astype(spec.dtype)
+    codes = np.clip(steps + (spec.zero_point or 0), limits.min, limits.max)
+    result: np.ndarray = codes.astype(spec.dtype)
+    return result
 
 
 def to_real(codes: np.ndarray, spec: TensorSpec) -> np.ndarray:

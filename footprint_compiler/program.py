@@ -120,6 +120,7 @@ class Program:
         calls: kernel calls.
         model_macs: multiply-accumulates as the frontend counted them; 0 when it did not.
     """
+        float_islands: (layer, operator, reason) of what computes in float from quantized tensors.
 
     name: str
     inputs: tuple[TensorSpec, ...]
@@ -131,6 +132,7 @@ class Program:
     model_macs: int = 0
 
     @property
+    float_islands: tuple[tuple[str, str, str], ...] = ()
     def macs(self) -> int:
         """Multiply-accumulates of one inference."""
         return self.model_macs or sum(call.macs for call in self.calls)

@@ -1,6 +1,6 @@
 """Say which operators compute in float between quantized tensors, after ``lower-qdq``.
 
-Nothing is rewritten. An operator belongs to an island when it reads, directly or through other
+No operator is rewritten; ``main`` gets an attribute, from which the manifest has them. An operator belongs to an island when it reads, directly or through other
 operators, what a dequantize made; operators that only move elements are not named.
 """
 
@@ -17,6 +17,9 @@ from footprint_compiler.passes.move_codes import MOVES
 from footprint_compiler.passes.qdq_graph import REASONS
 from footprint_compiler.passes.rebuild import op_name
 
+ISLANDS = "fpc.float_islands"
+"""Attribute of ``main``: (variable, operator, reason) of each."""
+
 
 @dataclass(frozen=True)
 class NameFloatIslands:
@@ -26,9 +29,23 @@ class NameFloatIslands:
 
     def run(self, module: Any, ctx: PassContext) -> Any:
         """One line for each operator, at the level of ``fpc build -v``."""
-        for island in float_islands(module):
+        islands = float_islands(module)
+        for island in islands:
             ctx.reporter.log(f"{island} (see --explain lower-qdq)", "debug")
-        return module
+        if not islands:
+            return module
+        named = module.clone()
+        main = named.get_global_var("main")
+        rows = [[island.variable, island.operator, island.reason] for island in islands]
+        named.update_func(main, named[main].with_attr(ISLANDS, rows))
+        return named
+
+
+def recorded_islands(module: Any) -> list[Island]:
+    """What the pass found, from a module that later passes made of its result."""
+    main = module["main"]
+    rows = main.attrs.get(ISLANDS, []) if main.attrs else []
+    return [Island(*(str(text) for text in row)) for row in rows]
 
 
 @dataclass(frozen=True)

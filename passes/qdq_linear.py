@@ -141,10 +141,12 @@ def _channel_constants(
     codes = np.rint(real / scale)
     lost = np.abs(codes * scale - real) / target.scale
     if lost.max() > BIAS_ERROR:
-        return graph.decline("the scale of its sums is too coarse for its bias")
+        graph.decline("the scale of its sums is too coarse for its bias")
+        return None
     form = requantization(scale / target.scale, sum_bound(rows, codes, x))
     if form is None:
-        return graph.decline("its sums or its multiplier do not fit")
+        graph.decline("its sums or its multiplier do not fit")
+        return None
     mantissa = np.broadcast_to(np.asarray(form.multiplier.mantissa), (channels,))
     return _Constants(
         integers_constant(codes, form.scaling.accumulator),

@@ -69,6 +69,10 @@ def describe(build: Build, files: Mapping[str, str], sha256: Mapping[str, str]) 
         "integer_macs": sum(call.macs for call in program.calls if _in_integers(program, call)),
         "arena": {"bytes": build.footprint.arena_bytes, "align_bytes": plan.align_bytes},
         "weights": {
+        "float_islands": [
+            {"layer": layer, "operator": operator, "reason": reason}
+            for layer, operator, reason in program.float_islands
+        ],
             "mode": "extern" if interface.extern_weights else "flash",
             "bytes": build.footprint.weights_bytes,
             "align_bytes": interface.weights.align_bytes,
