@@ -18,6 +18,7 @@ from footprint_compiler.cli.quantize_options import (
     request_of,
 )
 from footprint_compiler.cli.quantized import draw_outcome, outcome_json
+from footprint_compiler.cli.share import build_together
 from footprint_compiler.cli.sizes import parse_size
 from footprint_compiler.errors import UsageError
 from footprint_compiler.options import MAX_SLOWDOWN, SOLVE_NODES
@@ -64,7 +65,9 @@ def _number_or_text(content: str) -> str | int | float:
 
 
 @click.command("build", cls=FpcCommand)
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument(
+    "models", metavar="MODEL...", nargs=-1, required=True, type=click.Path(path_type=Path)
+)
 @click.option("--target", default="native", show_default=True, help="Name, alias or .toml file.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder (or .tar) to write.")
 @click.option(
@@ -156,9 +159,15 @@ def _number_or_text(content: str) -> str | int | float:
 )
 @quantizer_options(data_required=False)
 @click.option("--qdq", type=click.Path(path_type=Path), help="Keep the quantized ONNX model here.")
+@click.option("--share-arena", is_flag=True, help="Several models that take turns in one arena.")
 @click.option("--print-pass-times", is_flag=True, help="Seconds of every pass.")
 def build(
-    model: Path, target: str, out: Path | None, print_pass_times: bool, **options: Any
+    models: tuple[Path, ...],
+    target: str,
+    out: Path | None,
+    share_arena: bool,
+    print_pass_times: bool,
+    **options: Any,
 ) -> None:
     """Compile MODEL (.onnx) to a C library, a header and a memory plan."""
     from footprint_compiler.options import BuildOptions
@@ -171,6 +180,12 @@ def build(
         raise UsageError("--data and --max-drop are for --quantize", "Add --quantize int8.")
     request = None if precision is None else request_of({**options, **given}, precision)
     chosen = BuildOptions(**options, quantize=request)
+    if share_arena:
+        build_together(models, target, chosen, out)
+        return
+    if len(models) != 1:
+        raise UsageError("several models are given", "Add --share-arena to build them together.")
+    model = models[0]
     out = out or Path("build") / model.stem
     reporter = settings().reporter()
     start = time.perf_counter()

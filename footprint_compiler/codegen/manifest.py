@@ -18,6 +18,7 @@ from footprint_compiler.tensor import TensorSpec
 
 MANIFEST = "manifest.json"
 FORMAT = "fpc-artifact"
+BUNDLE_FORMAT = "fpc-bundle"
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 from footprint_compiler.artifact import Artifact
 from footprint_compiler.codegen.entry import ABI_VERSION
-from footprint_compiler.codegen.manifest import FORMAT, MANIFEST
+from footprint_compiler.codegen.manifest import BUNDLE_FORMAT, FORMAT, MANIFEST
 from footprint_compiler.errors import ArtifactError
 from footprint_compiler.tensor import DTYPE_BYTES, TensorSpec
 
@@ -54,6 +54,9 @@ def _read_manifest(folder: Path, shown: Path) -> Mapping[str, Any]:
         manifest = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise ArtifactError(f"{shown}: {MANIFEST} is damaged: {error}") from error
+    if isinstance(manifest, dict) and manifest.get("format") == BUNDLE_FORMAT:
+        names = ", ".join(str(model["artifact"]) for model in manifest.get("models", ()))
+        raise ArtifactError(f"{shown} holds several models", f"Name one of them: {names}.")
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise ArtifactError(f"{shown}: {MANIFEST} is not one of fpc")
     if manifest.get("abi_version") != ABI_VERSION:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from footprint_compiler.codegen.manifest import FORMAT, MANIFEST
+from footprint_compiler.codegen.manifest import BUNDLE_FORMAT, FORMAT, MANIFEST
 from footprint_compiler.errors import OutputError
 
 
@@ -134,7 +134,7 @@ def _own_files(folder: Path) -> set[str] | None:
     """Names of the files that fpc wrote into ``folder``; None if it is no artifact."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        if manifest["format"] != FORMAT:
+        if manifest["format"] not in (FORMAT, BUNDLE_FORMAT):
             return None
         return {MANIFEST, *(str(name) for name in manifest["files"].values())}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

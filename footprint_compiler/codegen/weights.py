@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,11 +31,22 @@ def pack_weights(program: Program, align_bytes: int) -> Weights:
 
     Constants that no call reads are left out.
     """
+    return pack_together([program], align_bytes)[0]
+
+
+def pack_together(programs: Sequence[Program], align_bytes: int) -> tuple[Weights, ...]:
+    """One block for the constants of several programs; equal ones are stored once for all.
+
+    Returns:
+        For each program the whole block, with offsets of its own constants.
+    """
     data = bytearray()
-    offsets: dict[str, int] = {}
     known: dict[bytes, int] = {}
-    for call in program.calls:
-        for name in call.inputs:
+    found: list[dict[str, int]] = []
+    for program in programs:
+        offsets: dict[str, int] = {}
+        found.append(offsets)
+        for name in (name for call in program.calls for name in call.inputs):
             if name in offsets or name not in program.constants:
                 continue
             content = _little_endian(program.constants[name])
@@ -45,7 +56,7 @@ def pack_weights(program: Program, align_bytes: int) -> Weights:
                 known[key] = len(data)
                 data.extend(content)
             offsets[name] = known[key]
-    return Weights(bytes(data), offsets, align_bytes)
+    return tuple(Weights(bytes(data), offsets, align_bytes) for offsets in found)
 
 
 def _little_endian(array: np.ndarray) -> bytes:
