@@ -25,10 +25,11 @@ void port_trap_unaligned(void);
 
 void port_exit(int status) __attribute__((noreturn));
 
-/* Nanoseconds of a clock that never goes back, and zeroed pages (NULL: there are none); in
- * port_linux.c only. */
+/* In port_linux.c only: nanoseconds of a clock that never goes back, zeroed pages (NULL: there are
+ * none), and another working directory (0: done). */
 uint64_t port_now_ns(void);
 void *port_map(size_t bytes);
+int port_enter(const char *folder);
 
 /* call_on_stack.S: calls function(argument) with the stack pointer at `top`; returns its result. */
 int call_on_stack(int (*function)(void *), void *argument, void *top);

@@ -6,7 +6,7 @@
 
 #if defined(__aarch64__)
 enum { OPENAT = 56, CLOSE = 57, LSEEK = 62, READ = 63, WRITE = 64, EXIT_GROUP = 94 };
-enum { CLOCK_GETTIME = 113, MAP = 222 };
+enum { CLOCK_GETTIME = 113, MAP = 222, CHDIR = 49 };
 #define NUMBER "x8"
 #define RESULT "x0"
 #define SECOND "x1"
@@ -16,13 +16,13 @@ enum { CLOCK_GETTIME = 113, MAP = 222 };
 #define SIXTH "x5"
 #elif defined(__x86_64__)
 enum { OPENAT = 257, CLOSE = 3, LSEEK = 8, READ = 0, WRITE = 1, EXIT_GROUP = 231 };
-enum { CLOCK_GETTIME = 228, MAP = 9 };
+enum { CLOCK_GETTIME = 228, MAP = 9, CHDIR = 80 };
 #define FOURTH "r10"
 #define FIFTH "r8"
 #define SIXTH "r9"
 #else
 enum { OPENAT = 322, CLOSE = 6, LSEEK = 19, READ = 3, WRITE = 4, EXIT_GROUP = 248 };
-enum { CLOCK_GETTIME = 263, MAP = 192 };
+enum { CLOCK_GETTIME = 263, MAP = 192, CHDIR = 12 };
 #define NUMBER "r7"
 #define RESULT "r0"
 #define SECOND "r1"
@@ -130,6 +130,11 @@ uint64_t port_now_ns(void)
     enum { MONOTONIC = 1 };
     (void)call(CLOCK_GETTIME, MONOTONIC, (long)&now, 0, 0);
     return (uint64_t)now.seconds * 1000000000u + (uint64_t)now.nanoseconds;
+}
+
+int port_enter(const char *folder)
+{
+    return call(CHDIR, (long)folder, 0, 0, 0) == 0 ? 0 : -1;
 }
 
 void *port_map(size_t bytes)

@@ -63,16 +63,33 @@ def link_program(target: Target, objects: tuple[bytes, bytes], folder: Path) -> 
     return folder / "measure"
 
 
+def link_library(target: Target, objects: tuple[bytes, bytes], folder: Path) -> Path:
+    """The same as a shared library with the function ``fpc_measure`` for TVM's RPC server.
+
+    Raises:
+        As ``link_program``.
+    """
+    triple, cpu = program_target(target)
+    names = ("default.o", "candidate.o")
+    for name, data in zip(names, objects, strict=True):
+        (folder / name).write_bytes(data)
+    sources = (SOURCES / "measure.c", SOURCES / "measure_rpc.c", _port())
+    parts = [_compiled(source, triple, cpu, ("-fPIC",)) for source in sources]
+    # What a kernel calls, memset or expf, is there in the server's process.
+    run_zig(["ld.lld", "-shared", "-z", "undefs", *parts, *names, "-o", "measure.so"], folder)
+    return folder / "measure.so"
+
+
 def _port() -> Path:
     return PORT / "port_linux.c"
 
 
-def _compiled(source: Path, triple: str, cpu: str) -> Path:
+def _compiled(source: Path, triple: str, cpu: str, more: tuple[str, ...] = ()) -> Path:
     header = (PORT / "port.h").read_bytes()
-    key = key_of([source.read_bytes(), header, triple, cpu, zig_version()])
+    key = key_of([source.read_bytes(), header, triple, cpu, *more, zig_version()])
 
     def make(folder: Path) -> Path:
-        command = ["cc", "-target", triple, f"-mcpu={cpu}", *_FLAGS, f"-I{PORT}"]
+        command = ["cc", "-target", triple, f"-mcpu={cpu}", *_FLAGS, *more, f"-I{PORT}"]
         run_zig([*command, "-c", source, "-o", "part.o"], folder)
         return folder / "part.o"
 

@@ -76,7 +76,7 @@ class ProgramRunner:
         folder = Path(tempfile.mkdtemp(prefix="fpc-tune-"))
         try:
             try:
-                program = link_program(self.target, (default.object, candidate.object), folder)
+                program = self.link((default.object, candidate.object), folder)
             except FpcError as error:
                 raise TrialFailed("build", error.message) from error
             (folder / "job.bin").write_bytes(encode_job(sides, self.mode, effort))
@@ -88,6 +88,10 @@ class ProgramRunner:
             raise TrialFailed("runner", str(error)) from error
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def link(self, objects: tuple[bytes, bytes], folder: Path) -> Path:
+        """The program from the objects of the two kernels."""
+        return link_program(self.target, objects, folder)
 
     def execute(self, program: Path, folder: Path) -> None:
         """Run the program in ``folder``, or elsewhere with its files copied there and back."""

@@ -19,8 +19,14 @@ LENGTH = struct.Struct("<Q")
 def serve(requests: BinaryIO, answers: BinaryIO) -> None:
     """Answer requests (function name, arguments) until there are no more."""
     from footprint_compiler.tuning.candidate import build_candidate
+    from footprint_compiler.tuning.rpc_client import free_servers, measure_remotely
 
-    known = {"build": build_candidate, "ping": lambda value: value}
+    known = {
+        "build": build_candidate,
+        "ping": lambda value: value,
+        "rpc": measure_remotely,
+        "free_servers": free_servers,
+    }
     while head := requests.read(LENGTH.size):
         name, arguments = pickle.loads(requests.read(LENGTH.unpack(head)[0]))
         try:
