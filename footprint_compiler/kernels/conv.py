@@ -86,6 +86,7 @@ class ConvEmitter:
         self.dtype = dtype
         self.acc_dtype = acc_dtype
         machine, self.operand = machine.for_products(dtype, acc_dtype)
+        self.chunk = machine.chunk(acc_dtype) if dtype == acc_dtype else 1
         self.width = machine.lanes(acc_dtype)
         self.group_out = shape.out_channels // shape.groups
         self.group_in = shape.in_channels // shape.groups
@@ -242,6 +243,13 @@ class ConvEmitter:
                         zero = tirx.const(self.zero_point, self.operand)
                         return value - zero if self.zero_point else value
 
+                    def xs_at(pixel: int, k: Any, count: int, j: int = j) -> Any:
+                        column = first * index(shape.stride[1]) + index(
+                            pixel * shape.stride[1] + j * shape.dilation[1] - shape.padding[1]
+                        )
+                        where = ramp(channel_base + k, count)
+                        return tirx.BufferLoad(x, [n, in_row, column, where])
+
                     def w_at(vector: int, lanes: int, k: Any, j: int = j) -> Any:
                         where = row_weights + (k + index(j * channels)) * index(padded)
                         value = tirx.BufferLoad(
@@ -249,13 +257,14 @@ class ConvEmitter:
                         )
                         return cast(value, self.dtype, self.operand, lanes)
 
-                    reductions.append(Reduction(0, taps * channels, pixels, x_at, w_at))
+                    several = xs_at if self.chunk > 1 else None
+                    reductions.append(Reduction(0, taps * channels, pixels, x_at, w_at, several))
                 return steps(reductions)
 
             begin, end = kernel_rows(shape, h)
             return loop("i", begin, end, kernel_row)
 
-        return Tile(segment.pixels, block.lanes, self.acc_dtype, self.operand).emit(
+        return Tile(segment.pixels, block.lanes, self.acc_dtype, self.operand, self.chunk).emit(
             reduce,
             lambda pixel, offset, value: store(
                 n, h, first + index(pixel), block.begin + offset, value

@@ -29,6 +29,8 @@ class Machine:
         full_range: an 8-bit weight may be -128.
         c_unit: the set of C kernels for int8 layers, as ``kernels.c.cores`` names it; empty where
             TIR serves them best.
+        by_lane: float32 vectors are multiplied by one lane of a register, so that neighbouring
+            factors are loaded together (NEON).
     """
 
     vector_bits: int
@@ -37,6 +39,15 @@ class Machine:
     dot: str = ""
     full_range: bool = True
     c_unit: str = ""
+    by_lane: bool = False
+
+    def chunk(self, dtype: str) -> int:
+        """Steps of a reduction whose broadcast factors are loaded together."""
+        return self.lanes(dtype) if self.by_lane and dtype == "float32" else 1
+
+    def input_registers(self, pixels: int, dtype: str) -> int:
+        """Registers that the broadcast factors of so many pixels take."""
+        return pixels if self.chunk(dtype) > 1 else 1
 
     def for_constants(self, arrays: Iterable[np.ndarray]) -> Machine:
         """The unit as a kernel with these constants may use it."""
@@ -69,8 +80,14 @@ def machine_of(target: Target) -> Machine:
     limits = target.limits
     c_unit = unit_of(str(target.tvm.get("mcpu", ""))) if target.is_bare_metal else ""
     if limits.vector_bits:
-        dot = dot_instruction(str(target.tvm["mtriple"]), target_features(target))
-        return Machine(limits.vector_bits, limits.vector_registers, dot=dot, c_unit=c_unit)
+        triple = str(target.tvm["mtriple"])
+        return Machine(
+            limits.vector_bits,
+            limits.vector_registers,
+            dot=dot_instruction(triple, target_features(target)),
+            c_unit=c_unit,
+            by_lane=triple.startswith(("aarch64", "arm")),
+        )
     hard_float = target.tvm.get("mfloat-abi") == "hard"
     return Machine(0, 30 if hard_float else 6, 3 if hard_float else 1, c_unit=c_unit)
 

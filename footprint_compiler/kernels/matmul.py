@@ -33,6 +33,7 @@ def emit_matmul(fused: Fused, a: Any, b: Any, machine: Machine) -> tuple[Any, in
     dtype = fused.accumulator
     width = min(machine.lanes(dtype), 1 << max(0, (columns - 1).bit_length()))
     tile_rows, vectors = choose_tile(machine, dtype, rows, columns)
+    chunk = machine.chunk(dtype) if str(a.dtype) == dtype else 1
     span = vectors * width
 
     def batch_index(coordinates: Sequence[Any], buffer: Any) -> list[Any]:
@@ -47,6 +48,9 @@ def emit_matmul(fused: Fused, a: Any, b: Any, machine: Machine) -> tuple[Any, in
             value = cast(tirx.BufferLoad(a, [*at_a, m + index(pixel), k]), str(a.dtype), dtype)
             return value - tirx.const(zero_points[0], dtype) if zero_points[0] else value
 
+        def xs_at(pixel: int, k: Any, steps: int) -> Any:
+            return tirx.BufferLoad(a, [*at_a, m + index(pixel), ramp(k, steps)])
+
         def w_at(vector: int, lane_count: int, k: Any) -> Any:
             where = ramp(n + index(vector * width), lane_count)
             value = cast(tirx.BufferLoad(b, [*at_b, k, where]), str(b.dtype), dtype, lane_count)
@@ -55,9 +59,10 @@ def emit_matmul(fused: Fused, a: Any, b: Any, machine: Machine) -> tuple[Any, in
             return value - splat(tirx.const(zero_points[1], dtype), lane_count)
 
         def reduce(steps: Callable[[Sequence[Reduction]], Any]) -> Any:
-            return steps([Reduction(0, depth, tuple(range(count)), x_at, w_at)])
+            several = xs_at if chunk > 1 else None
+            return steps([Reduction(0, depth, tuple(range(count)), x_at, w_at, several)])
 
-        return Tile(count, lanes, dtype).emit(
+        return Tile(count, lanes, dtype, chunk=chunk).emit(
             reduce,
             lambda pixel, offset, value: fused.store(
                 [*coordinates, m + index(pixel), n + offset], value

@@ -29,6 +29,8 @@ class Reduction:
         pixels: the pixels of the tile that take part (the others read padding).
         x: (pixel, k) -> scalar input value.
         w: (vector, lanes, k) -> vector of weights.
+        xs: (pixel, k, count) -> vector of ``count`` input values from k on, where they are
+            neighbours in memory.
     """
 
     begin: Any
@@ -36,6 +38,7 @@ class Reduction:
     pixels: tuple[int, ...]
     x: Callable[[int, Any], Any]
     w: Callable[[int, int, Any], Any]
+    xs: Callable[[int, Any, int], Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -47,12 +50,15 @@ class Tile:
         lanes: lanes of each vector; the last one may be narrower than the machine's.
         dtype: of the accumulators.
         operand: dtype in which inputs and weights arrive; ``dtype`` when empty.
+        chunk: steps whose input values are loaded as one vector, for units that multiply by one
+            lane of a register.
     """
 
     pixels: int
     lanes: tuple[int, ...]
     dtype: str
     operand: str = ""
+    chunk: int = 1
 
     def emit(
         self,
@@ -108,11 +114,10 @@ class Tile:
         return seq([tirx.AllocBuffer(acc), *zero, reduce(steps), *stores])
 
     def _steps(self, acc: Any, slot: Callable[[int, int], int], reduction: Reduction) -> Any:
-        def step(k: Any) -> Any:
+        def step(k: Any, values: Sequence[Any]) -> list[Any]:
             statements = []
             weights = [reduction.w(vector, lanes, k) for vector, lanes in enumerate(self.lanes)]
-            for pixel in reduction.pixels:
-                value = reduction.x(pixel, k)
+            for pixel, value in zip(reduction.pixels, values, strict=True):
                 for vector, lanes in enumerate(self.lanes):
                     where = [ramp(slot(pixel, vector), lanes)]
                     wide = [
@@ -123,13 +128,35 @@ class Tile:
                     statements.append(
                         tirx.BufferStore(acc, tirx.BufferLoad(acc, where) + product, where)
                     )
-            return seq(statements)
+            return statements
+
+        def single(k: Any) -> Any:
+            return seq(step(k, [reduction.x(pixel, k) for pixel in reduction.pixels]))
+
+        def several(chunk: Any) -> Any:
+            first = chunk * index(self.chunk) + index(reduction.begin)
+            assert reduction.xs is not None
+            loaded = [reduction.xs(pixel, first, self.chunk) for pixel in reduction.pixels]
+            lanes = [tirx.const(lane, "int32") for lane in range(self.chunk)]
+            parts = [
+                step(first + index(i), [tirx.Shuffle([vector], [lane]) for vector in loaded])
+                for i, lane in enumerate(lanes)
+            ]
+            return seq([statement for part in parts for statement in part])
 
         begin, end = reduction.begin, reduction.end
-        static = isinstance(begin, int) and isinstance(end, int)
-        if static and end - begin <= UNROLL_STEPS:
-            return seq([step(index(k)) for k in range(begin, end)])
-        return loop("k", begin, end, step)
+        if not isinstance(begin, int) or not isinstance(end, int):
+            return loop("k", begin, end, single)
+        parts = []
+        if self.chunk > 1 and reduction.xs is not None and end - begin >= self.chunk:
+            chunks = (end - begin) // self.chunk
+            parts.append(loop("kc", 0, chunks, several))
+            begin += chunks * self.chunk
+        if end - begin <= UNROLL_STEPS:
+            parts += [single(index(k)) for k in range(begin, end)]
+        else:
+            parts.append(loop("k", begin, end, single))
+        return seq(parts)
 
 
 def rolled(dtype: str, lanes: Sequence[int]) -> bool:
@@ -161,7 +188,8 @@ def choose_tile(machine: Machine, dtype: str, pixels: int, channels: int) -> tup
         (tile_pixels, vectors)
         for vectors in range(1, min(total_vectors, 8) + 1)
         for tile_pixels in range(1, min(pixels, 14) + 1)
-        if tile_pixels * vectors + vectors + 1 <= machine.registers
+        if tile_pixels * vectors + vectors + machine.input_registers(tile_pixels, dtype)
+        <= machine.registers
     ] or [(1, 1)]
 
     def cost(tile: tuple[int, int]) -> float:

@@ -43,7 +43,7 @@ CANARY = 0x7F
 
 MACHINES = {
     "scalar": Machine(0, 30, 3),
-    "128": Machine(128, 16),
+    "128": Machine(128, 16, by_lane=True),
     "256": Machine(256, 16),
     "512": Machine(512, 32),
 }
