@@ -9,7 +9,7 @@ from footprint_compiler.kernels.c import dsp, mve, scalar
 from footprint_compiler.kernels.c.kernel import CKernel
 from footprint_compiler.kernels.c.layer import Rings, conv_shape
 from footprint_compiler.kernels.c.operator import Operator, read_operator
-from footprint_compiler.kernels.conv import ConvShape
+from footprint_compiler.kernels.c.row_work import row_work
 from footprint_compiler.streaming.window import Window
 
 _GENERATORS: dict[str, dict[str, Callable[[Operator, Rings | None], CKernel | None]]] = {
@@ -38,7 +38,7 @@ def c_kernel(func: Any, unit: str, rings: Rings | None = None) -> CKernel | None
 def row_window(func: Any, unit: str) -> tuple[int, Window, float] | None:
     """How the C kernel of ``func`` goes by rows: output rows, window of its input, work; or None.
 
-    The work is an estimate of the instructions of all rows relative to those of the whole kernel.
+    The work is as in ``RowForm``.
     """
     operator = read_operator(func)
     if operator is None or operator.name != "quantized_conv2d":
@@ -48,12 +48,4 @@ def row_window(func: Any, unit: str) -> tuple[int, Window, float] | None:
         return None
     span = (shape.kernel[0] - 1) * shape.dilation[0] + 1
     window = Window(shape.in_height, shape.stride[0], shape.padding[0], span)
-    return shape.out_height, window, _row_work(shape, unit)
-
-
-def _row_work(shape: ConvShape, unit: str) -> float:
-    """Pairs of pixels end with each row; depthwise rows are expanded once for each kernel row."""
-    if shape.groups > 1:
-        return 1.0 + 0.06 * max(0, shape.kernel[0] - shape.stride[0]) + 0.5 / shape.out_width
-    alone = shape.out_width % 2 and unit == "dsp"
-    return (shape.out_width + 1) / shape.out_width if alone else 1.0
+    return shape.out_height, window, row_work(shape, unit)

@@ -1,0 +1,58 @@
+"""How many more instructions a C kernel takes row by row than at once.
+
+Depthwise kernels at once expand each row of the input once; by rows they expand all rows of a
+window, and the weights, for each row of the output. Convolutions gather every window anyway; those
+that work on pairs of pixels end a row of odd width with half a pair.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from footprint_compiler.kernels.c.layer import along_rows
+from footprint_compiler.kernels.conv import ConvShape
+
+
+@dataclass(frozen=True)
+class _Costs:
+    """Instructions of a depthwise kernel for the channels that it works on together.
+
+    Attributes:
+        row, column: to expand a row, and each of its columns.
+        tap, pixel: of a product and of the rest of an output, for all these channels.
+        weight: to expand the weights of a tap.
+    """
+
+    row: float
+    column: float
+    tap: float
+    pixel: float
+    weight: float
+
+
+_COSTS = {
+    "dsp": _Costs(row=50, column=4.5, tap=6, pixel=30, weight=5),
+    "mve": _Costs(row=40, column=4, tap=6.5, pixel=22, weight=0),
+    "thumb1": _Costs(row=40, column=6, tap=4, pixel=45, weight=6),
+    "thumb2": _Costs(row=30, column=5, tap=3, pixel=15, weight=4),
+}
+
+
+def row_work(shape: ConvShape, unit: str) -> float:
+    """Estimated instructions of all rows relative to the kernel at once.
+
+    Args:
+        shape: of the operator.
+        unit: a name that ``cores.unit_of`` gives.
+    """
+    if shape.groups == 1:
+        alone = shape.out_width % 2 == 1 and unit == "dsp"
+        return (shape.out_width + 1) / shape.out_width if alone else 1.0
+    costs = _COSTS[unit]
+    expand = costs.row + costs.column * shape.in_width
+    taps = shape.kernel[0] * shape.kernel[1]
+    compute = shape.out_width * (costs.pixel + costs.tap * taps)
+    by_row = shape.kernel[0] * expand + costs.weight * taps + compute
+    upright = along_rows(shape) is not shape
+    new = costs.column * shape.stride[0] if upright else expand * shape.stride[0]
+    return by_row / (new + compute)
