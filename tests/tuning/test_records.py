@@ -1,0 +1,170 @@
+"""Records: what they match, how they are kept, merged and pruned, and what the commands say."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from click.testing import CliRunner
+
+from footprint_compiler.cli.main import cli
+from footprint_compiler.cli.tune import parse_seconds
+from footprint_compiler.errors import TuningRecordError
+from footprint_compiler.targets import load_target
+from footprint_compiler.tuning.manage import export, merge, prune, summary
+from footprint_compiler.tuning.record import Record, Versions, current_versions
+from footprint_compiler.tuning.records import keep_best, read_records, write_records
+from footprint_compiler.tuning.workload import MachineKey, machine_key
+
+HERE = MachineKey("cortex-a72", "cortex-a72", "neon")
+
+
+def make_record(workload: str = "w1", cost: float = 5.0, **more) -> Record:
+    fields = {
+        "workload": workload,
+        "machine": HERE,
+        "versions": current_versions(),
+        "default_kernel": "d",
+        "kernel": "k",
+        "decisions": {"tile": (4, 2), "order": "rows", "pixels": 3},
+        "cost": cost,
+        "default_cost": 10.0,
+        "unit": "cycles",
+        "runner": "emulator",
+        "description": f"conv2d of {workload}",
+    }
+    return Record(**{**fields, **more})
+
+
+def test_a_line_holds_a_record():
+    record = make_record()
+    assert Record.from_line(record.to_line()) == record
+    assert Record.from_line(record.to_line()).decisions == record.decisions
+    assert record.speed_up == 2.0
+
+
+@pytest.mark.parametrize("line", ["", "{}", "[1]", '{"workload": 1}', "null"])
+def test_what_is_no_record_is_refused(line):
+    with pytest.raises(ValueError, match=r"."):
+        Record.from_line(line)
+
+
+def test_a_folder_keeps_targets_apart(tmp_path):
+    other = make_record(machine=MachineKey("native", "x", "avx2"))
+    records = {r.key: r for r in (make_record(), make_record("w2"), other)}
+    paths = write_records(tmp_path, records)
+    assert [path.parent.name for path in paths] == ["cortex-a72", "native"]
+    assert read_records(tmp_path) == records
+    assert read_records(tmp_path, "native") == {other.key: other}
+    before = paths[0].read_bytes()
+    write_records(tmp_path, dict(reversed(records.items())))
+    assert paths[0].read_bytes() == before
+
+
+def test_the_better_of_two_stays():
+    kept = {}
+    keep_best(kept, [make_record(cost=5.0), make_record(cost=8.0), make_record(cost=4.0)])
+    assert [r.cost for r in kept.values()] == [4.0]
+    newer = make_record(cost=9.0, default_kernel="new")
+    keep_best(kept, [newer])
+    assert list(kept.values()) == [newer]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"machine": replace(HERE, target="cortex-a76")},
+        {"machine": replace(HERE, cpu="cortex-a53")},
+        {"machine": replace(HERE, features="neon dotprod")},
+        {"versions": Versions("0.1", 1)},
+        {"versions": replace(current_versions(), schedule=-1)},
+        {"workload": "w9"},
+    ],
+)
+def test_every_part_of_the_key_counts(change):
+    assert make_record(**change).key != make_record().key
+
+
+def test_machines_of_one_name_differ_by_cpu_and_features():
+    keys = {machine_key(load_target(name)) for name in ("arm64", "cortex-a72", "cortex-a76")}
+    assert len(keys) == 3
+    assert all(key.features for key in keys)
+
+
+def test_merge_takes_folders_and_files(tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    for folder, record in ((one, make_record(cost=5.0)), (two, make_record(cost=4.0))):
+        write_records(folder, {record.key: record})
+    single = tmp_path / "all.jsonl"
+    extra = make_record("w2")
+    single.write_text(extra.to_line() + "\n", encoding="utf-8")
+    assert merge([two, single], one) == (1, 2)
+    found = read_records(one)
+    assert {r.workload: r.cost for r in found.values()} == {"w1": 4.0, "w2": 5.0}
+
+
+def test_merge_of_a_broken_file_writes_nothing(tmp_path):
+    broken = tmp_path / "x.jsonl"
+    broken.write_text("nonsense\n", encoding="utf-8")
+    with pytest.raises(TuningRecordError, match="line 1"):
+        merge([broken], tmp_path / "into")
+    assert not (tmp_path / "into").exists()
+
+
+def test_prune_removes_other_versions_and_small_gains(tmp_path):
+    old = make_record("w2", versions=Versions("0.1", 1))
+    small = make_record("w3", cost=9.95)
+    records = {r.key: r for r in (make_record(), old, small)}
+    write_records(tmp_path, records)
+    assert prune(tmp_path, None, 1.02) == (3, 1)
+    assert [r.workload for r in read_records(tmp_path).values()] == ["w1"]
+    assert prune(tmp_path, None, 100.0) == (1, 0)
+    assert read_records(tmp_path) == {}
+
+
+def test_export_is_one_file_that_merge_reads(tmp_path):
+    records = {r.key: r for r in (make_record(), make_record("w2"))}
+    write_records(tmp_path / "a", records)
+    assert export(tmp_path / "a", tmp_path / "x.jsonl", None) == 2
+    merge([tmp_path / "x.jsonl"], tmp_path / "b")
+    assert read_records(tmp_path / "b") == records
+    with pytest.raises(TuningRecordError, match="no records of native"):
+        export(tmp_path / "a", tmp_path / "y.jsonl", "native")
+
+
+def test_summary_is_a_geometric_mean():
+    lines = summary([make_record(cost=5.0), make_record("w2", cost=1.25)])
+    assert len(lines) == 1
+    assert lines[0].endswith("2 records, 4.00 x")
+
+
+def test_commands(tmp_path):
+    folder = tmp_path / "logs"
+    write_records(folder, {make_record().key: make_record()})
+
+    def fpc(*words: str):
+        return CliRunner().invoke(cli, ["tune", *words])
+
+    shown = fpc("show", str(folder))
+    assert shown.exit_code == 0
+    assert "conv2d of w1" in shown.output
+    assert "2.00 x" in shown.output
+    body = json.loads(fpc("show", str(folder), "--json").output)
+    assert body["records"][0]["speed_up"] == 2.0
+    assert fpc("export", str(folder), "-o", str(tmp_path / "o.jsonl")).exit_code == 0
+    merged = fpc("merge", str(tmp_path / "o.jsonl"), "--into", str(tmp_path / "new"))
+    assert "0 -> 1 records" in merged.output
+    assert "1 -> 0 records" in fpc("prune", str(tmp_path / "new"), "--least", "3").output
+    missing = fpc("show", str(tmp_path / "nothing"))
+    assert missing.exit_code == 2
+    wrong = fpc("model.onnx", "--budget", "soon")
+    assert wrong.exit_code == 2
+    assert "is not a time like 30m" in wrong.stderr
+
+
+def test_times():
+    context = None
+    assert parse_seconds(context, None, "90") == 90
+    assert parse_seconds(context, None, "30m") == 1800
+    assert parse_seconds(context, None, "1.5h") == 5400
