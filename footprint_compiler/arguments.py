@@ -16,7 +16,7 @@ import numpy as np
 
 from footprint_compiler.kernels.emit import Kernel
 from footprint_compiler.program import KernelCall, Program
-from footprint_compiler.streaming.window import RowAccess
+from footprint_compiler.streaming.window import RowAccess, Window
 
 
 def constant_label(array: np.ndarray) -> str:
@@ -37,7 +37,7 @@ def row_access(kernel: Kernel, labels: Sequence[str], constants: Mapping[str, An
     exact = tuple(
         position
         for position in in_place_parameters(kernel)
-        if position in windows and windows[position].span == 1 == windows[position].stride
+        if position in windows and windows[position] == Window(kernel.rows.height)
     )
     return RowAccess(kernel.rows.height, windows, exact, kernel.rows.work)
 

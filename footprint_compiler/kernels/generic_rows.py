@@ -1,7 +1,8 @@
-"""One output row of a function that is a single elementwise block over an image (1, H, W, C).
+"""One output row of a function that is a single block without reduction over an image (1, H, W, C).
 
-An input is read by rows where all reads of it name the row that is written, and as a whole where
-none of them names a row at all. Anything else has no row form.
+An input (1, H, W, C) is read by rows where the row of every read of it is s * h + c, with h the row
+that is written, s >= 1 common to all, and nothing else names h: elementwise functions, padding,
+slices. Anything else, such as the operand of a transposition, is read as a whole.
 """
 
 from __future__ import annotations
@@ -42,62 +43,74 @@ def elementwise_rows(
     shape = [int(extent) for extent in store.buffer.shape]
     if len(shape) != 4 or shape[0] != 1 or shape[1] == 1:
         return None
-    height, row_shape = shape[1], [1, 1, *shape[2:]]
-    windows: dict[int, Window] = {}
-    for position, param in enumerate(params[:-1]):
-        kind = _access(store.value, param, variables[1], height)
-        if kind is None:
-            return None
-        if kind:
-            windows[position] = Window(height)
-    total, lanes = shape[2] * shape[3], machine.lanes(str(store.buffer.dtype))
+    height, width, channels = shape[1:]
+    found = {at: _window(store.value, param, variables[1]) for at, param in enumerate(params[:-1])}
+    windows = {at: window for at, window in found.items() if window is not None}
+    straight = all(
+        window == Window(height) and list(params[at].shape) == list(store.buffer.shape)
+        for at, window in found.items()
+    )
+    lanes = machine.lanes(str(store.buffer.dtype))
 
-    def body(row: Any) -> Any:
-        def element(position: Any) -> Any:
-            _, _, *rest = unravel(position, row_shape)
-            coordinates = [index(0), row, *rest]
-            mapping = dict(zip(variables, coordinates, strict=True))
-            return tirx.BufferStore(store.buffer, substitute(store.value, mapping), coordinates)
+    def element(row: Any, column: Any, channel: Any) -> Any:
+        coordinates = [index(0), row, column, channel]
+        mapping = dict(zip(variables, coordinates, strict=True))
+        return tirx.BufferStore(store.buffer, substitute(store.value, mapping), coordinates)
+
+    def flat(row: Any) -> Any:
+        def at(position: Any) -> Any:
+            return element(row, *unravel(position, (width, channels)))
 
         def vector(block: Any) -> Any:
             first = block * index(lanes)
             kind = tirx.ForKind.VECTORIZED
-            return loop("lane", 0, lanes, lambda lane: element(first + lane), kind)
+            return loop("lane", 0, lanes, lambda lane: at(first + lane), kind)
 
-        vectors, rest = divmod(total, lanes) if lanes > 1 and straight else (0, total)
+        total = width * channels
+        vectors, rest = divmod(total, lanes) if lanes > 1 else (0, total)
         parts = [loop("v", 0, vectors, vector)] if vectors else []
         if rest:
-            parts.append(loop("i", total - rest, total, element))
+            parts.append(loop("i", total - rest, total, at))
         return seq(parts)
 
-    straight = len(windows) == len(params) - 1
+    def nest(row: Any) -> Any:
+        return loop("w", 0, width, lambda w: loop("c", 0, channels, lambda c: element(row, w, c)))
 
     def emit(rings: Mapping[int, int]) -> Any:
-        return row_kernel(params, body, height, windows, rings, attrs)
+        return row_kernel(params, flat if straight else nest, height, windows, rings, attrs)
 
     return ElementwiseRows(height, windows, emit)
 
 
-def _access(value: Any, param: Any, row: Any, height: int) -> bool | None:
-    """True: by the row that is written; False: not by rows; None: by other rows."""
-    kinds: set[bool | None] = set()
+def _window(value: Any, param: Any, row: Any) -> Window | None:
+    """The rows of ``param`` that ``value`` reads; None where it is read as a whole."""
+    if len(param.shape) != 4 or int(param.shape[0]) != 1:
+        return None
+    places: set[tuple[int, int] | None] = set()
 
     def visit(load: Any) -> None:
-        if not load.source.same_as(param):
-            return
-        named = [at for at, expr in enumerate(load.indices) if _mentions(expr, row)]
-        exact = named == [1] and len(load.indices) == 4 and load.indices[1].same_as(row)
-        if not named:
-            kinds.add(False)
-        elif exact and int(param.shape[0]) == 1 and int(param.shape[1]) == height:
-            kinds.add(True)
-        else:
-            kinds.add(None)
+        if load.source.same_as(param):
+            others = any(_mentions(expr, row) for at, expr in enumerate(load.indices) if at != 1)
+            places.add(None if others else _linear(load.indices[1], row))
 
     tvm_ffi.structural_walk(value, (tvm.ir.TensorLoad, visit))
-    if None in kinds or len(kinds) > 1:
+    known = [place for place in places if place is not None]
+    if not known or len(known) < len(places) or len({stride for stride, _ in known}) > 1:
         return None
-    return kinds.pop() if kinds else False
+    stride = known[0][0]
+    first, last = (pick(offset for _, offset in known) for pick in (min, max))
+    return Window(int(param.shape[1]), stride, -first, last - first + 1) if stride > 0 else None
+
+
+def _linear(expr: Any, row: Any) -> tuple[int, int] | None:
+    """(s, c) where ``expr`` is s * row + c."""
+    analyzer = tvm.sym.Analyzer()
+    ends = [analyzer.simplify(substitute(expr, {row: index(at)})) for at in (0, 1)]
+    if not all(isinstance(end, tirx.IntImm) for end in ends):
+        return None
+    offset, stride = int(ends[0]), int(ends[1]) - int(ends[0])
+    rest = analyzer.simplify(expr - row * index(stride) - index(offset))
+    return (stride, offset) if isinstance(rest, tirx.IntImm) and int(rest) == 0 else None
 
 
 def _mentions(expr: Any, variable: Any) -> bool:
