@@ -29,10 +29,13 @@ def c_kernel(func: Any, unit: str, rings: Rings | None = None) -> CKernel | None
         rings: parameter index -> rows of its ring, for the kernel of one output row.
     """
     operator = read_operator(func) if unit else None
-    if operator is None:
-        return None
-    generate = _GENERATORS[unit].get(operator.name)
-    return generate(operator, rings) if generate else None
+    return None if operator is None else generate(operator, unit, rings)
+
+
+def generate(operator: Operator, unit: str, rings: Rings | None = None) -> CKernel | None:
+    """The C kernel of an operator, or None; arguments as of ``c_kernel``."""
+    generator = _GENERATORS[unit].get(operator.name)
+    return generator(operator, rings) if generator else None
 
 
 def row_window(func: Any, unit: str) -> tuple[int, Window, float] | None:

@@ -1,0 +1,174 @@
+"""C kernels on an emulated board: all layers as one program, each call guarded by canaries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from footprint_compiler import runners
+from footprint_compiler.codegen.emit import emit_artifact
+from footprint_compiler.codegen.toolchain import find_toolchain
+from footprint_compiler.kernels.c.cores import unit_of
+from footprint_compiler.kernels.c.kernel import CKernel
+from footprint_compiler.kernels.c.source import render_source
+from footprint_compiler.kernels.c.units import generate
+from footprint_compiler.memory import plan_memory
+from footprint_compiler.options import BuildOptions
+from footprint_compiler.program import KernelCall, Program, Scratch
+from footprint_compiler.targets import load_target
+from footprint_compiler.tensor import TensorSpec
+from tests.kernels.c.layers import Layer
+
+GUARD = 16
+"""Bytes before and after an output, and after the scratch."""
+CANARY = 0x5A
+
+_HELPERS = """
+static void set(uint8_t *to, int value, int32_t count)
+{
+    while (count-- > 0) {
+        *to++ = (uint8_t)value;
+        __asm__ volatile("" ::: "memory");
+    }
+}
+
+static void move(int8_t *to, const int8_t *from, int32_t count)
+{
+    while (count-- > 0) {
+        *to++ = *from++;
+        __asm__ volatile("" ::: "memory");
+    }
+}
+"""
+
+
+def run_layers(layers: Sequence[Layer], target_name: str, folder: Path) -> dict[str, np.ndarray]:
+    """Layer name -> what its kernel wrote, or an empty array where it wrote past an end."""
+    target = load_target(target_name)
+    unit = unit_of(str(target.tvm["mcpu"]))
+    kernels, wrappers, calls = {}, [], []
+    tensors: dict[str, TensorSpec] = {}
+    constants: dict[str, np.ndarray] = {}
+    for number, layer in enumerate(layers):
+        kernel = _kernel(layer, unit)
+        kernels[f"inner{number}"] = kernel
+        assert kernel.pack is not None
+        weights, bias, multiplier = layer.constants
+        mantissa = np.broadcast_to(np.asarray(multiplier.mantissa, np.int32), bias.shape)
+        constants[f"w{number}"] = kernel.pack([weights, bias, mantissa])
+        size = layer.result.size + 2 * GUARD
+        tensors[f"x{number}"] = TensorSpec(f"x{number}", layer.x.shape, "int8")
+        tensors[f"y{number}"] = TensorSpec(f"y{number}", (size,), "int8")
+        wrapper, scratch_bytes = _wrapper(number, layer, kernel)
+        wrappers.append(wrapper)
+        calls.append(
+            KernelCall(
+                f"case{number}",
+                (f"x{number}", f"w{number}"),
+                (f"y{number}",),
+                (Scratch(scratch_bytes, 8),),
+            )
+        )
+    program = Program(
+        "layers",
+        tuple(tensors[f"x{i}"] for i in range(len(layers))),
+        tuple(tensors[f"y{i}"] for i in range(len(layers))),
+        tensors,
+        constants,
+        (),
+        tuple(calls),
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    source = render_source(kernels) + _HELPERS + "".join(wrappers)
+    (folder / "kernels.c").write_text(source, encoding="utf-8")
+    code = find_toolchain(target, None, folder).compile("kernels.c")
+    artifact = emit_artifact(
+        program,
+        plan_memory(program, 8, solve_nodes=0),
+        [code],
+        target,
+        BuildOptions(name="layers"),
+        model_sha256="0" * 64,
+        model_file="layers",
+        out=folder / "layers",
+    )
+    inputs = {f"x{i}": layer.x for i, layer in enumerate(layers)}
+    outputs = runners.run(artifact, inputs).outputs
+    return {layer.name: _unguarded(outputs, i, layer) for i, layer in enumerate(layers)}
+
+
+def _kernel(layer: Layer, unit: str) -> CKernel:
+    rings = None
+    if layer.ring is not None:
+        heights = layer.x.shape[1], layer.result.shape[1]
+        rows = zip((0, 4), layer.ring, heights, strict=True)
+        rings = {at: ring for at, ring, height in rows if ring < height}
+    kernel = generate(layer.operator(), unit, rings)
+    assert kernel is not None, layer.name
+    return kernel
+
+
+def _unguarded(outputs: Mapping[str, np.ndarray], number: int, layer: Layer) -> np.ndarray:
+    found = outputs[f"y{number}"]
+    guards = np.concatenate([found[:GUARD], found[-GUARD:]])
+    if np.any(guards != CANARY):
+        return np.zeros(0, np.int8)
+    return found[GUARD:-GUARD].reshape(layer.result.shape)
+
+
+def _wrapper(number: int, layer: Layer, kernel: CKernel) -> tuple[str, int]:
+    """C that calls the kernel between guards, over its input or by rows where the layer says so."""
+    inner, size = f"inner{number}", layer.result.size
+    own = kernel.scratch_bytes + -kernel.scratch_bytes % 8
+    lines = [f"set((uint8_t *)y, {CANARY}, {size + 2 * GUARD});"]
+    lines += [f"y += {GUARD};", f"set(scratch + {own}, {CANARY}, {GUARD});"]
+    scratch = ", scratch" if kernel.scratch_bytes else ""
+    total = own + GUARD
+    if layer.ring is not None:
+        total += _ring_bytes(layer)
+        lines += _by_rows(number, layer, scratch, own + GUARD)
+    elif layer.over:
+        assert kernel.in_place == (0,), layer.name
+        lines += [f"move(y, x, {size});", f"{inner}(y, w, y{scratch});"]
+    else:
+        lines += [f"{inner}(x, w, y{scratch});"]
+    lines += [
+        f"for (int32_t i = 0; i < {GUARD}; i++) {{",
+        f"    y[-1] = scratch[{own} + i] == {CANARY} ? y[-1] : 0;",
+        "}",
+    ]
+    head = f"void case{number}(const int8_t *x, const int32_t *w, int8_t *y, uint8_t *scratch)"
+    body = "".join(f"    {line}\n" for line in lines)
+    return f"\n{head};\n{head}\n{{\n{body}}}\n", total
+
+
+def _row_bytes(layer: Layer) -> tuple[int, int]:
+    return int(np.prod(layer.x.shape[2:])), int(np.prod(layer.result.shape[2:]))
+
+
+def _ring_bytes(layer: Layer) -> int:
+    assert layer.ring is not None
+    return sum(rows * size for rows, size in zip(layer.ring, _row_bytes(layer), strict=True)) + 16
+
+
+def _by_rows(number: int, layer: Layer, scratch: str, offset: int) -> list[str]:
+    """Each row that a window needs goes into the ring just before, each result out just after."""
+    assert layer.ring is not None
+    rings, (size, out_size) = layer.ring, _row_bytes(layer)
+    height, out_height = layer.x.shape[1], layer.result.shape[1]
+    span = (layer.w.shape[2] - 1) * layer.dilation[0] + 1
+    second = offset + rings[0] * size
+    return [
+        f"int8_t *from = (int8_t *)scratch + {offset}, *to = (int8_t *)scratch + {second};",
+        "int32_t have = 0;",
+        f"for (int32_t row = 0; row < {out_height}; row++) {{",
+        f"    int32_t end = row * {layer.stride[0]} - {layer.padding[0]} + {span};",
+        f"    for (; have < end && have < {height}; have++) {{",
+        f"        move(from + have % {rings[0]} * {size}, x + have * {size}, {size});",
+        "    }",
+        f"    inner{number}(from, w, to{scratch}, row);",
+        f"    move(y + row * {out_size}, to + row % {rings[1]} * {out_size}, {out_size});",
+        "}",
+    ]

@@ -1,0 +1,147 @@
+"""Quantized layers with their constants and exact results, for kernels in C."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from footprint_compiler.kernels.c.operator import Operator
+from footprint_compiler.quant.fixed_point import Multiplier, fixed_point, requantize, saturate
+from tests.kernels.reference import conv2d
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer.
+
+    Attributes:
+        name: of the case.
+        x: int8 (N, H, W, C), or (M, K) of a matrix product.
+        w: int8 (O, C/groups, KH, KW) or (K, N).
+        ring: (rows of the input's ring, of the output's) to run it row by row; None: at once.
+        over: written over its input.
+    """
+
+    name: str
+    x: np.ndarray
+    w: np.ndarray
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+    zero_point: int = 0
+    out: tuple[int, int, int] = (0, -128, 127)
+    scale: float = 0.01
+    ring: tuple[int, int] | None = None
+    over: bool = False
+
+    @property
+    def constants(self) -> tuple[np.ndarray, np.ndarray, Multiplier]:
+        """Weights, biases and multipliers, different for each channel."""
+        channels = self.w.shape[0] if self.w.ndim == 4 else self.w.shape[1]
+        rng = np.random.default_rng(channels)
+        bias = rng.integers(-500, 500, channels).astype(np.int32)
+        factors = self.scale * (1 + np.arange(channels) % 7) / 7
+        return self.w, bias, fixed_point(factors)
+
+    @property
+    def result(self) -> np.ndarray:
+        """The definition, in int64."""
+        w, bias, multiplier = self.constants
+        x = self.x.astype(np.int64) - self.zero_point
+        if w.ndim == 2:
+            total = x @ w.astype(np.int64)
+        else:
+            total = conv2d(x, w, self.stride, self.padding, self.dilation, self.groups)
+        codes = saturate(requantize(total + bias, multiplier), *self.out)
+        return codes.astype(np.int8)
+
+    def operator(self) -> Operator:
+        """As ``lower-qdq`` says it."""
+        w, bias, multiplier = self.constants
+        zero_point, low, high = self.out
+        arguments: dict[str, Any] = {
+            "zero_point": self.zero_point,
+            "scaling": {"left": multiplier.left, "fraction": 31, "accumulator": "int32"},
+            "output": {"zero_point": zero_point, "low": low, "high": high, "dtype": "int8"},
+        }
+        if w.ndim == 4:
+            arguments |= {
+                "stride": list(self.stride),
+                "padding": list(self.padding),
+                "dilation": list(self.dilation),
+                "groups": self.groups,
+            }
+        name = "quantized_conv2d" if w.ndim == 4 else "quantized_matmul"
+        shapes = (self.x.shape, w.shape, bias.shape, bias.shape, self.result.shape)
+        return Operator(name, arguments, shapes, ("int8", "int8", "int32", "int32", "int8"))
+
+
+def _codes(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    """All codes, the extremes often."""
+    values = rng.integers(-128, 128, shape)
+    values.flat[::5], values.flat[1::7] = -128, 127
+    return values.astype(np.int8)
+
+
+def conv(name: str, image: tuple[int, ...], filters: tuple[int, ...], **more: Any) -> Layer:
+    rng = np.random.default_rng(len(name))
+    return Layer(name, _codes(rng, *image), _codes(rng, *filters), **more)
+
+
+def depthwise(name: str, image: tuple[int, ...], kernel: tuple[int, int], **more: Any) -> Layer:
+    return conv(name, image, (image[3], 1, *kernel), groups=image[3], **more)
+
+
+_SAME = (1, 1, 1, 1)
+_PLAIN = [
+    conv("three channels", (1, 5, 5, 3), (5, 3, 3, 3), padding=_SAME, zero_point=-3),
+    conv("stride 2", (1, 6, 7, 4), (8, 4, 3, 3), stride=(2, 2), padding=(0, 0, 1, 1)),
+    conv("pixels over themselves", (1, 3, 5, 8), (8, 8, 1, 1), zero_point=127, over=True),
+    conv("uneven pixels", (1, 3, 3, 7), (6, 7, 1, 1), zero_point=-128),
+    conv("strided pixels", (1, 5, 5, 4), (3, 4, 1, 1), stride=(2, 2), scale=0.02),
+    conv("one row", (1, 1, 12, 1), (4, 1, 1, 5), zero_point=5),
+    conv("dilated", (1, 8, 7, 4), (4, 4, 3, 3), dilation=(2, 2), padding=(2, 2, 2, 2)),
+    conv("dilated bytes", (1, 7, 7, 3), (2, 3, 2, 2), dilation=(3, 3), zero_point=9),
+    conv("tall", (1, 20, 6, 1), (9, 1, 10, 4), stride=(2, 2), padding=(4, 1, 5, 1), zero_point=83),
+    conv("many channels", (1, 3, 3, 31), (33, 31, 3, 3), padding=_SAME, out=(7, -100, 50)),
+    conv("large multipliers", (1, 2, 2, 5), (3, 5, 1, 1), scale=3.9, zero_point=1),
+    conv("half", (1, 2, 3, 4), (3, 4, 1, 1), scale=0.9),
+    conv("two images", (2, 2, 2, 4), (5, 4, 1, 1), zero_point=-1),
+    conv("whole image", (1, 3, 3, 2), (5, 2, 3, 3), zero_point=4),
+    conv("more padding than image", (1, 2, 1, 4), (4, 4, 5, 5), padding=(2, 4, 2, 2)),
+    conv("vector", (1, 33), (33, 7), zero_point=-128),
+    conv("number", (1, 1), (1, 1), scale=0.5),
+    conv("long vector", (1, 640), (640, 10), zero_point=11, out=(-9, -50, 100), scale=0.001),
+    conv("matrix", (3, 10), (10, 5), zero_point=2),
+    depthwise("channels over themselves", (1, 6, 5, 8), (3, 3), padding=_SAME, over=True),
+    depthwise("stride 2 by channels", (1, 7, 8, 5), (3, 3), stride=(2, 2), padding=(0, 0, 1, 1)),
+    depthwise("a column of pixels", (1, 9, 1, 6), (5, 1), zero_point=-7),
+    depthwise("wide", (1, 5, 9, 3), (3, 5), padding=(1, 2, 1, 2), zero_point=100, scale=0.02),
+    depthwise("large kernel", (1, 8, 8, 4), (5, 5), padding=(2, 2, 2, 2), out=(-128, -128, 0)),
+    depthwise("single pixel", (1, 1, 1, 127), (1, 1), scale=0.9, zero_point=-128),
+    depthwise("stride 3", (1, 10, 10, 9), (2, 2), stride=(3, 3), scale=1.7),
+    depthwise("stride over rows", (1, 9, 6, 4), (1, 3), stride=(2, 1), padding=(0, 1, 0, 1)),
+]
+_BY_ROW = {
+    "three channels": (3, 2),
+    "stride 2": (4, 1),
+    "pixels over themselves": (2, 3),
+    "strided pixels": (5, 1),
+    "dilated": (6, 2),
+    "tall": (11, 3),
+    "channels over themselves": (3, 1),
+    "stride 2 by channels": (4, 4),
+    "wide": (5, 2),
+    "stride 3": (2, 1),
+}
+LAYERS = [
+    *_PLAIN,
+    *(
+        replace(layer, name=f"{layer.name} by row", ring=_BY_ROW[layer.name], over=False)
+        for layer in _PLAIN
+        if layer.name in _BY_ROW
+    ),
+]
