@@ -53,7 +53,7 @@ def correct_bias(bench: Workbench, recipe: Recipe) -> Recipe:
 
 def _first_input(node: ir.Node, proto: onnx.ModelProto) -> str:
     """The activation that the linear node reads in the quantized model."""
-    return next(n.input[0] for n in proto.graph.node if n.name == name_of(node))
+    return next(str(n.input[0]) for n in proto.graph.node if n.name == name_of(node))
 
 
 def _rank_of(node: ir.Node) -> int:

@@ -26,7 +26,7 @@ from footprint_compiler.quantize.workbench import Recipe, Workbench, compared
 from footprint_compiler.samples import Sample
 
 TOLERABLE_DB = 20.0
-MAX_SAMPLES = 8
+MAX_SAMPLES = 4
 _FINE_BITS = 22
 
 

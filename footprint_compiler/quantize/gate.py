@@ -32,7 +32,7 @@ from footprint_compiler.quantize.sensitivity import noise_table
 Footprint = Callable[[onnx.ModelProto], tuple[int, int]]
 """Model -> (bytes of RAM, bytes of flash)."""
 
-MAX_BUILDS = 8
+MAX_BUILDS = 12
 MAX_RETURNS = 12
 MAX_SCANS = 8
 
@@ -110,14 +110,14 @@ class _Measure:
             found = self.build(found, model)
         return found
 
-    def build(self, step: Step, model: onnx.ModelProto | None = None) -> Step:
-        """The step with its RAM and flash, as long as builds are left."""
+    def build(self, step: Step, model: onnx.ModelProto | None = None, always: bool = False) -> Step:
+        """The step with its RAM and flash, as long as builds are left, or always."""
         if self.footprint is None or step.ram_bytes is not None:
             return step
         model = model or with_layers(self.made, step.layers)
         key = model.SerializeToString(deterministic=True)
         if key not in self._sizes:
-            if len(self._sizes) >= MAX_BUILDS:
+            if len(self._sizes) >= MAX_BUILDS and not always:
                 return step
             self._sizes[key] = self.footprint(model)
         place = self.steps.index(step)
@@ -160,7 +160,8 @@ def hold_bound(
         reporter.phase("hold the bound")
         best = _along(measure, start, path, max_drop)
         best = _back(measure, best, precisions, max_drop)
-    return Decision(with_layers(made, best.layers), measure.build(best), tuple(measure.steps))
+    best = measure.build(best, always=True)
+    return Decision(with_layers(made, best.layers), best, tuple(measure.steps))
 
 
 def _only(layers: Assignment) -> str | None:

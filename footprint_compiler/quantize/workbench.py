@@ -6,7 +6,7 @@ the float model,
 
     SQNR = 10 log10( sum y^2 / sum (y - y')^2 )  dB,
 
-taken before a final Softmax or Sigmoid, whose saturation would hide most of the error.
+taken before a final Softmax, whose saturation would hide most of the error.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ from footprint_compiler.samples import Sample
 
 HELD_BACK = 0.25
 MOST_HELD_BACK = 64
-_SQUASHING = frozenset({"Softmax", "LogSoftmax", "Sigmoid"})
+_SOFTMAX = frozenset({"Softmax", "LogSoftmax"})
+_CODES = frozenset({"QuantizeLinear", "DequantizeLinear"})
 
 
 @dataclass(frozen=True)
@@ -216,21 +217,23 @@ class Workbench:
 
 
 def compared(model: onnx.ModelProto) -> list[str]:
-    """The outputs, or what a final Softmax or Sigmoid is applied to."""
+    """The outputs, or what a final Softmax is applied to."""
     writers = {name: node for node in model.graph.node for name in node.output}
     names = []
     for output in model.graph.output:
         node = writers.get(output.name)
-        squashed = node is not None and node.op_type in _SQUASHING
-        names.append(node.input[0] if node is not None and squashed else output.name)
+        while node is not None and node.op_type in _CODES:
+            node = writers.get(node.input[0])
+        last = node is not None and node.op_type in _SOFTMAX
+        names.append(str(node.input[0]) if node is not None and last else output.name)
     return names
 
 
 def _is_softmax(node: onnx.NodeProto | None) -> bool:
-    """Over the last axis."""
-    if node is None or node.op_type not in ("Softmax", "LogSoftmax"):
+    """Over the last axis of two."""
+    if node is None or node.op_type not in _SOFTMAX:
         return False
-    return all(a.name != "axis" or a.i == -1 or a.i == 1 for a in node.attribute)
+    return all(a.name != "axis" or a.i in (-1, 1) for a in node.attribute)
 
 
 def sqnr(expected: Sequence[np.ndarray], got: Sequence[np.ndarray]) -> float:
