@@ -46,8 +46,8 @@ def matmul(operator: Operator, rings: Rings | None = None, thumb1: bool = False)
     return None if layer is None or rings is not None else _convolution(layer, None, thumb1)
 
 
-def _features(rings: Rings | None, thumb1: bool) -> set[str]:
-    return row_features(rings) | ({"thumb1"} if thumb1 else set())
+def _features(rings: Rings | None, thumb1: bool) -> frozenset[str]:
+    return row_features(rings) | frozenset({"thumb1"} if thumb1 else ())
 
 
 def _convolution(layer: Linear, rings: Rings | None, thumb1: bool) -> CKernel | None:
@@ -68,7 +68,7 @@ def _convolution(layer: Linear, rings: Rings | None, thumb1: bool) -> CKernel | 
         inputs=(0,),
         constants=(1, 2, 3),
         pack=_by_tap(layer, thumb1),
-        features=frozenset(_features(rings, thumb1)),
+        features=_features(rings, thumb1),
         scratch_bytes=layer.depth,
         in_place=(0,) if same else (),
         macs=shape.macs,
@@ -121,7 +121,7 @@ def _depthwise(layer: Linear, rings: Rings | None, thumb1: bool) -> CKernel | No
         inputs=(0,),
         constants=(1, 2, 3),
         pack=_by_channel(layer),
-        features=frozenset(features),
+        features=features,
         scratch_bytes=4 * height * (width + columns),
         in_place=(0,) if rings is None and same_image(shape) else (),
         macs=shape.macs,

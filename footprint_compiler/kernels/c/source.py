@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import jinja2
 
@@ -101,10 +101,18 @@ def _rows(kernel: CKernel) -> list[str]:
     return ["row", "row + 1"] if kernel.by_row else ["0", str(kernel.layer["out_height"])]
 
 
+def _pixels(kernel: CKernel) -> list[str]:
+    return [str(kernel.layer["out_width"])]
+
+
+def _nothing(_: CKernel) -> list[str]:
+    return []
+
+
 #: What follows the pointers in a call of a function.
-_RANGES = {
+_RANGES: dict[str, Callable[[CKernel], list[str]]] = {
     "conv_rows": _rows,
-    "conv_points": lambda kernel: [str(kernel.layer["out_width"])],
+    "conv_points": _pixels,
     "depthwise_rows": _rows,
-    "dense": lambda kernel: [],
+    "dense": _nothing,
 }

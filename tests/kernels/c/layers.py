@@ -86,9 +86,12 @@ def _codes(rng: np.random.Generator, *shape: int) -> np.ndarray:
     return values.astype(np.int8)
 
 
-def conv(name: str, image: tuple[int, ...], filters: tuple[int, ...], **more: Any) -> Layer:
+def conv(
+    name: str, image: tuple[int, ...], filters: tuple[int, ...], divisor: int = 1, **more: Any
+) -> Layer:
+    """``divisor`` of the weights: so that sums fit the output where the multiplier is large."""
     rng = np.random.default_rng(len(name))
-    return Layer(name, _codes(rng, *image), _codes(rng, *filters), **more)
+    return Layer(name, _codes(rng, *image), _codes(rng, *filters) // np.int8(divisor), **more)
 
 
 def depthwise(name: str, image: tuple[int, ...], kernel: tuple[int, int], **more: Any) -> Layer:
@@ -106,23 +109,23 @@ _PLAIN = [
     conv("dilated", (1, 8, 7, 4), (4, 4, 3, 3), dilation=(2, 2), padding=(2, 2, 2, 2)),
     conv("dilated bytes", (1, 7, 7, 3), (2, 3, 2, 2), dilation=(3, 3), zero_point=9),
     conv("tall", (1, 20, 6, 1), (9, 1, 10, 4), stride=(2, 2), padding=(4, 1, 5, 1), zero_point=83),
-    conv("many channels", (1, 3, 3, 31), (33, 31, 3, 3), padding=_SAME, out=(7, -100, 50)),
-    conv("large multipliers", (1, 2, 2, 5), (3, 5, 1, 1), scale=3.9, zero_point=1),
-    conv("half", (1, 2, 3, 4), (3, 4, 1, 1), scale=0.9),
+    conv("many channels", (1, 3, 3, 31), (33, 31, 3, 3), 4, padding=_SAME, out=(7, -100, 50)),
+    conv("large multipliers", (1, 2, 2, 5), (3, 5, 1, 1), 64, scale=3.9, zero_point=1),
+    conv("half", (1, 2, 3, 4), (3, 4, 1, 1), 64, scale=0.9),
     conv("two images", (2, 2, 2, 4), (5, 4, 1, 1), zero_point=-1),
     conv("whole image", (1, 3, 3, 2), (5, 2, 3, 3), zero_point=4),
     conv("more padding than image", (1, 2, 1, 4), (4, 4, 5, 5), padding=(2, 4, 2, 2)),
-    conv("vector", (1, 33), (33, 7), zero_point=-128),
-    conv("number", (1, 1), (1, 1), scale=0.5),
-    conv("long vector", (1, 640), (640, 10), zero_point=11, out=(-9, -50, 100), scale=0.001),
+    conv("vector", (1, 33), (33, 7), 8, zero_point=-128),
+    conv("number", (1, 1), (1, 1), 64, scale=0.5),
+    conv("long vector", (1, 640), (640, 10), 4, zero_point=11, out=(-9, -50, 100), scale=0.001),
     conv("matrix", (3, 10), (10, 5), zero_point=2),
     depthwise("channels over themselves", (1, 6, 5, 8), (3, 3), padding=_SAME, over=True),
     depthwise("stride 2 by channels", (1, 7, 8, 5), (3, 3), stride=(2, 2), padding=(0, 0, 1, 1)),
     depthwise("a column of pixels", (1, 9, 1, 6), (5, 1), zero_point=-7),
     depthwise("wide", (1, 5, 9, 3), (3, 5), padding=(1, 2, 1, 2), zero_point=100, scale=0.02),
     depthwise("large kernel", (1, 8, 8, 4), (5, 5), padding=(2, 2, 2, 2), out=(-128, -128, 0)),
-    depthwise("single pixel", (1, 1, 1, 127), (1, 1), scale=0.9, zero_point=-128),
-    depthwise("stride 3", (1, 10, 10, 9), (2, 2), stride=(3, 3), scale=1.7),
+    depthwise("single pixel", (1, 1, 1, 127), (1, 1), divisor=64, scale=0.9, zero_point=-128),
+    depthwise("stride 3", (1, 10, 10, 9), (2, 2), stride=(3, 3), divisor=64, scale=1.7),
     depthwise("stride over rows", (1, 9, 6, 4), (1, 3), stride=(2, 1), padding=(0, 1, 0, 1)),
 ]
 _BY_ROW = {
