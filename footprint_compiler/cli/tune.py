@@ -20,6 +20,19 @@ if TYPE_CHECKING:
     from footprint_compiler.tuning.tune import Outcome
 
 FOLDER = Path("tuning_logs")
+FARM = """A farm of boards: one tracker hands out servers, one trial at a time each, to any number
+of sessions. The engine is TVM's own RPC; a board needs Python with apache-tvm and tornado, and so
+does the host.
+
+  on any machine   python -m tvm.exec.rpc_tracker --host 0.0.0.0 --port 9190
+  on every board   python -m tvm.exec.rpc_server --tracker HOST:9190 --key pi4 --host 0.0.0.0 \\
+                     --port 9090 --port-end 9199
+  what is there    python -m tvm.exec.query_rpc_tracker --host HOST --port 9190
+  tune             fpc tune model.onnx --target cortex-a72 --runner "rpc://HOST:9190?key=pi4"
+
+Boards of one key must be of one kind. A server that vanishes costs the session nothing but time:
+its trial goes to another one. The protocol has no passwords; keep the farm in a network of its own.
+A single board with sshd needs none of this: --runner ssh://user@board"""
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
@@ -29,8 +42,8 @@ class TuneGroup(FpcGroup):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put the command's name in where it was left out."""
         words = [word for word in args if not word.startswith("-")]
-        wants_help = any(word in ("--help", "-h") for word in args) and not words
-        if args and not wants_help and (not words or words[0] not in self.commands):
+        wants_text = any(word in ("--help", "-h", "--farm") for word in args) and not words
+        if args and not wants_text and (not words or words[0] not in self.commands):
             args = ["model", *args]
         return super().parse_args(ctx, args)
 
@@ -43,7 +56,22 @@ def parse_seconds(context: click.Context, option: click.Parameter, value: str) -
     return float(found[1]) * _UNITS[found[2]]
 
 
-@click.group("tune", cls=TuneGroup, no_args_is_help=True)
+def print_farm(context: click.Context, option: click.Parameter, value: bool) -> None:
+    """Print how to set up a farm, and leave."""
+    if value:
+        click.echo(FARM)
+        context.exit()
+
+
+@click.group("tune", cls=TuneGroup, no_args_is_help=False)
+@click.option(
+    "--farm",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=print_farm,
+    help="Say how to share boards by TVM's RPC tracker.",
+)
 def tune() -> None:
     """Tune kernels: `fpc tune MODEL --target NAME`; show, merge, export and prune records."""
 
@@ -214,9 +242,7 @@ def merge_records(sources: tuple[Path, ...], into: Path) -> None:
 
 @tune.command("export", cls=FpcCommand)
 @click.argument("folder", type=click.Path(path_type=Path), default=FOLDER)
-@click.option(
-    "-o", "--out", type=click.Path(path_type=Path), required=True, help="A .jsonl file."
-)
+@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="A .jsonl file.")
 @click.option("--target", help="Only records of this target.")
 def export_records(folder: Path, out: Path, target: str | None) -> None:
     """Write the records of FOLDER to one file that `fpc tune merge` reads."""
