@@ -7,7 +7,9 @@ it needs before and after it writes its own, so rows read at the time of a write
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from footprint_compiler.program import KernelCall
 from footprint_compiler.streaming.schedule import Schedule
@@ -15,69 +17,88 @@ from footprint_compiler.streaming.schedule import Schedule
 NEVER = 1 << 60
 
 
-def ring_rows(stages: Sequence[KernelCall], schedule: Schedule, producer: int) -> int:
-    """Fewest rows R such that no row of the producer's output is overwritten while needed."""
-    name = stages[producer].outputs[0]
-    reads = row_reads(stages, schedule, name)
-    needed = 0
-    if schedule.descending:
-        top = running_top(reads)
-        for time, (stage, row) in enumerate(schedule.events):
-            if stage == producer:
-                needed = max(needed, top[time] - row, 1)
-    else:
-        bottom = running_bottom(reads)
-        for time, (stage, row) in enumerate(schedule.events):
-            if stage == producer:
-                needed = max(needed, row - min(bottom[time], row) + 1)
-    return min(needed, schedule.heights[producer])
+class Read(NamedTuple):
+    """An event reads the rows [begin, end) of a tensor."""
+
+    time: int
+    begin: int
+    end: int
 
 
-def row_reads(
-    stages: Sequence[KernelCall], schedule: Schedule, name: str, skip_exact: int = -1
-) -> list[tuple[int, int]]:
-    """[begin, end) of the rows of tensor ``name`` that each event reads; (NEVER, -NEVER) for none.
+class Needs:
+    """Rows of one tensor that are still needed at each time.
 
     Args:
         stages: of the segment.
         schedule: of the stages.
-        name: a tensor; one that is read as a whole is read from row 0 to ``NEVER``.
+        name: the tensor; where it is read as a whole, it is read from row 0 to ``NEVER``.
         skip_exact: leave out what this stage reads at exactly the row that it writes.
     """
+
+    def __init__(
+        self, stages: Sequence[KernelCall], schedule: Schedule, name: str, skip_exact: int = -1
+    ) -> None:
+        self.reads = _reads(stages, schedule, name, skip_exact)
+        self.times = [read.time for read in self.reads]
+        lowest, highest = NEVER, -NEVER
+        self._bottom, self._top = [lowest], [highest]
+        for read in reversed(self.reads):
+            lowest, highest = min(lowest, read.begin), max(highest, read.end)
+            self._bottom.append(lowest)
+            self._top.append(highest)
+        self._bottom.reverse()
+        self._top.reverse()
+
+    def bottom(self, time: int) -> int:
+        """Lowest row that is read at this time or later; ``NEVER`` when none is."""
+        return self._bottom[bisect_left(self.times, time)]
+
+    def top(self, time: int) -> int:
+        """End of the highest row that is read at this time or later; ``-NEVER`` when none is."""
+        return self._top[bisect_left(self.times, time)]
+
+    def at(self, time: int) -> tuple[int, int]:
+        """[begin, end) of the rows that are read at this time."""
+        place = bisect_left(self.times, time)
+        if place == len(self.times) or self.times[place] != time:
+            return NEVER, -NEVER
+        return self.reads[place].begin, self.reads[place].end
+
+
+def _reads(
+    stages: Sequence[KernelCall], schedule: Schedule, name: str, skip_exact: int
+) -> list[Read]:
     found = []
-    for stage, row in schedule.events:
-        call = stages[stage]
+    for stage, call in enumerate(stages):
         assert call.rows is not None
-        begin, end = NEVER, -NEVER
-        for position, argument in enumerate(call.inputs):
-            if argument != name:
-                continue
-            if stage == skip_exact and position in call.rows.exact:
-                continue
-            window = call.rows.windows.get(position)
-            low, high = (0, NEVER) if window is None else window.rows(row)
-            if low < high:
-                begin, end = min(begin, low), max(end, high)
-        found.append((begin, end))
-    return found
+        windows = [
+            call.rows.windows.get(position)
+            for position, argument in enumerate(call.inputs)
+            if argument == name and not (stage == skip_exact and position in call.rows.exact)
+        ]
+        if not windows:
+            continue
+        if len(windows) == 1 and windows[0] is not None:
+            rows = windows[0].rows
+            found += [Read(time, *rows(row)) for time, row in schedule.of_stage[stage]]
+            continue
+        for time, row in schedule.of_stage[stage]:
+            spans = [(0, NEVER) if window is None else window.rows(row) for window in windows]
+            spans = [(begin, end) for begin, end in spans if begin < end]
+            if spans:
+                begin, end = min(one[0] for one in spans), max(one[1] for one in spans)
+                found.append(Read(time, begin, end))
+    return sorted(one for one in found if one.begin < one.end)
 
 
-def running_bottom(reads: Sequence[tuple[int, int]]) -> list[int]:
-    """Lowest row that is read at each time or later."""
-    lowest, result = NEVER, []
-    for begin, _ in reversed(reads):
-        lowest = min(lowest, begin)
-        result.append(lowest)
-    return result[::-1]
-
-
-def running_top(reads: Sequence[tuple[int, int]]) -> list[int]:
-    """End of the highest row that is read at each time or later."""
-    highest, result = -NEVER, []
-    for _, end in reversed(reads):
-        highest = max(highest, end)
-        result.append(highest)
-    return result[::-1]
+def ring_rows(stages: Sequence[KernelCall], schedule: Schedule, producer: int) -> int:
+    """Fewest rows R such that no row of the producer's output is overwritten while needed."""
+    needs = Needs(stages, schedule, stages[producer].outputs[0])
+    needed = 1
+    for time, row in schedule.of_stage[producer]:
+        span = needs.top(time) - row if schedule.descending else row - needs.bottom(time) + 1
+        needed = max(needed, span)
+    return min(needed, schedule.heights[producer])
 
 
 def distance(
@@ -101,20 +122,18 @@ def distance(
         when they go downwards.
     """
     out_bytes, in_bytes = row_bytes
-    reads = row_reads(stages, schedule, source)
+    needs = Needs(stages, schedule, source)
     if schedule.descending:
-        top = running_top(reads)
         gaps = [
-            top[time] * in_bytes - row * out_bytes
-            for time, (stage, row) in enumerate(schedule.events)
-            if stage == writer and top[time] > -NEVER
+            needs.top(time) * in_bytes - row * out_bytes
+            for time, row in schedule.of_stage[writer]
+            if needs.top(time) > -NEVER
         ]
         return max(gaps, default=-NEVER)
-    bottom = running_bottom(reads)
     gaps = [
-        bottom[time] * in_bytes - (row + 1) * out_bytes
-        for time, (stage, row) in enumerate(schedule.events)
-        if stage == writer and bottom[time] < NEVER
+        needs.bottom(time) * in_bytes - (row + 1) * out_bytes
+        for time, row in schedule.of_stage[writer]
+        if needs.bottom(time) < NEVER
     ]
     return min(gaps, default=NEVER)
 
@@ -127,19 +146,14 @@ def exact_in_place(
     Row r is written when nothing but the writer itself, at element i before it writes element i,
     still needs row r of the source.
     """
-    now = row_reads(stages, schedule, source, skip_exact=writer)
-    later = row_reads(stages, schedule, source)
-    top, bottom = running_top(later), running_bottom(later)
-    for time, (stage, row) in enumerate(schedule.events):
-        if stage != writer:
-            continue
-        begin, end = now[time]
+    now = Needs(stages, schedule, source, skip_exact=writer)
+    later = Needs(stages, schedule, source)
+    for time, row in schedule.of_stage[writer]:
+        begin, end = now.at(time)
         if begin <= row < end:
             return False
-        if time + 1 == len(later):
-            continue
-        if schedule.descending and top[time + 1] > row:
+        if schedule.descending and later.top(time + 1) > row:
             return False
-        if not schedule.descending and bottom[time + 1] <= row:
+        if not schedule.descending and later.bottom(time + 1) <= row:
             return False
     return True

@@ -1,8 +1,8 @@
 """Which kernels several threads share: those that go by rows, where dealing them out pays.
 
 A kernel that computes any output row from rows of its inputs can be dealt out in parts of adjacent
-rows. Nothing that it writes may lie where another part still reads, so that such a call takes over
-the storage of none of its inputs.
+rows. Nothing that it writes may lie where another part still reads: of its inputs, such a call
+takes over only one that it reads element by element.
 """
 
 from __future__ import annotations
@@ -58,7 +58,8 @@ def _shared(program: Program, call: KernelCall, name: str, lanes: int) -> Kernel
     work = call_cost(program, call, lanes)
     if work < LEAST_WORK or row_cost(program, call, lanes) > MOST_OVERHEAD * work:
         return None
-    made = make_segment(name, (call,), program.tensors, frozenset(call.outputs), frozenset())
+    exact = frozenset(call.inputs[position] for position in call.rows.exact)
+    made = make_segment(name, (call,), program.tensors, frozenset(call.outputs), exact)
     if made is None or made.segment is None:
         return None
-    return replace(made, segment=replace(made.segment, parallel=True))
+    return replace(made, segment=replace(made.segment, parallel=True), overlaps=())

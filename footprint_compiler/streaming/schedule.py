@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from footprint_compiler.program import KernelCall
 from footprint_compiler.streaming.window import Window
@@ -46,6 +47,14 @@ class Schedule:
     demands: tuple[tuple[Demand, ...], ...]
     roots: tuple[int, ...]
     nested: bool
+
+    @cached_property
+    def of_stage(self) -> tuple[tuple[tuple[int, int], ...], ...]:
+        """Per stage, (time, row) of its events; a time is a position in ``events``."""
+        found: list[list[tuple[int, int]]] = [[] for _ in self.heights]
+        for time, (stage, row) in enumerate(self.events):
+            found[stage].append((time, row))
+        return tuple(tuple(one) for one in found)
 
 
 def demand(window: Window, height: int, stage: int, descending: bool) -> Demand:

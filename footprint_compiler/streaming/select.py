@@ -84,11 +84,21 @@ def select_segments(
 
 
 def _all_candidates(candidates: Candidates) -> list[list[Candidate]]:
-    """By begin."""
+    """By begin; segments only where they hold a call that needs more than one that must be plain.
+
+    No peak is below that of a call without rows, so calls that need no more gain nothing.
+    """
+    calls = candidates.program.calls
+    plain = [candidates.plain(step) for step in range(len(calls))]
+    floor = max(
+        (one.bytes for one, call in zip(plain, calls, strict=True) if not call.rows), default=0
+    )
     found = []
-    for begin in range(len(candidates.program.calls)):
-        here = [candidates.plain(begin)]
+    for begin, alone in enumerate(plain):
+        here = [alone]
         for end in range(begin + 1, candidates.reach(begin) + 1):
+            if max(one.bytes for one in plain[begin:end]) <= floor:
+                continue
             option = candidates.segment(begin, end)
             if option is not None:
                 here.append(option)
