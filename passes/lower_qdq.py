@@ -41,7 +41,7 @@ class LowerQdq:
 
     def run(self, module: Any, ctx: PassContext) -> Any:
         """Rewrite ``main``; float operators that nobody needs any more are left to dead code."""
-        graph = QdqGraph(module)
+        graph = QdqGraph(module, lower)
         rebuilder = graph.rebuilder
         reasons: dict[str, str] = {}
 
@@ -79,32 +79,25 @@ def _lowered(graph: QdqGraph, call: Any) -> tuple[Any, str]:
     output = graph.output_of(call)
     if output is None:
         return None, name and f"{name} (its result is not 8-bit or 16-bit with one scale)"
-    source, clamp = graph.strip_clamps(call.args[0], output)
+    lowered = lower(graph, call.args[0], output)
+    name = op_name(graph.definition(graph.strip_clamps(call.args[0], output)[0]))
+    return lowered, name and f"{name} ({graph.reason})"
+
+
+def lower(graph: QdqGraph, expr: Any, output: Target) -> Any:
+    """The integer operator that computes the float ``expr`` as ``output`` has it, or None."""
+    source, clamp = graph.strip_clamps(expr, output)
     producer = graph.definition(source)
-    for attempt in (_by_rule, _by_table, _by_affine, _by_scaled_rule):
-        lowered = attempt(graph, call, producer, output, clamp)
-        if lowered is not None:
-            return lowered, ""
-    name = op_name(producer)
-    return None, name and f"{name} ({graph.reason})"
-
-
-def _by_rule(graph: QdqGraph, call: Any, producer: Any, output: Target, clamp: Target) -> Any:
     rule = RULES.get(op_name(producer))
-    return rule(graph, producer, clamp) if rule is not None else None
+    lowered = rule(graph, producer, clamp) if rule is not None else None
+    if lowered is None:
+        lowered = build_table(graph, expr, output)
+    if lowered is None:
+        lowered = affine(graph, producer, clamp)
+    return _by_scaled_rule(graph, producer, clamp) if lowered is None else lowered
 
 
-def _by_table(graph: QdqGraph, call: Any, producer: Any, output: Target, clamp: Target) -> Any:
-    return build_table(graph, call, output)
-
-
-def _by_affine(graph: QdqGraph, call: Any, producer: Any, output: Target, clamp: Target) -> Any:
-    return affine(graph, producer, clamp)
-
-
-def _by_scaled_rule(
-    graph: QdqGraph, call: Any, producer: Any, output: Target, clamp: Target
-) -> Any:
+def _by_scaled_rule(graph: QdqGraph, producer: Any, clamp: Target) -> Any:
     """c * op(x) quantized with a scale s is op(x) quantized with s / c."""
     if op_name(producer) not in ("relax.multiply", "relax.divide"):
         return None

@@ -1,7 +1,8 @@
 """Say which operators compute in float between quantized tensors, after ``lower-qdq``.
 
-No operator is rewritten; ``main`` gets an attribute, from which the manifest has them. An operator belongs to an island when it reads, directly or through other
-operators, what a dequantize made; operators that only move elements are not named.
+No operator is rewritten; ``main`` gets an attribute, from which the manifest has them. An operator
+belongs to an island when it reads, directly or through other operators, what a dequantize made;
+operators that only move elements are not named.
 """
 
 from __future__ import annotations

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import tvm
+from tvm import relax
 
 from footprint_compiler.kernels.c.operator import describe
 from footprint_compiler.kernels.quantized import Output
@@ -64,11 +67,17 @@ class Target:
         return (self.output.low, self.output.high) == LIMITS[self.output.dtype]
 
 
+Lower = Callable[["QdqGraph", Any, Target], Any]
+"""(graph, float expression, how its codes shall be) -> integer operator or None."""
+
+
 class QdqGraph:
     """Definitions of the old graph, and the new graph that is being built."""
 
-    def __init__(self, module: Any) -> None:
+    def __init__(self, module: Any, lower: Lower | None = None) -> None:
         self.rebuilder = Rebuilder(module)
+        self._lower = lower
+        self._uses = _uses(module)
         self._definitions = {
             binding.var: binding.value
             for block in module["main"].body.blocks
@@ -84,6 +93,13 @@ class QdqGraph:
     def definition(self, expr: Any) -> Any:
         """The old expression behind a variable (itself for anything else)."""
         return self._definitions.get(expr, expr) if isinstance(expr, tvm.ir.Var) else expr
+
+    def lowered(self, expr: Any, target: Target) -> Any:
+        """A variable with the codes of ``target`` for a float value that nobody else needs."""
+        if self._lower is None or self._uses.get(expr, 0) != 1:
+            return None
+        call = self._lower(self, expr, target)
+        return None if call is None else self.rebuilder.emit(call)
 
     def quantized(self, expr: Any) -> Quantized | None:
         """The quantized tensor behind a float expression."""
@@ -161,6 +177,30 @@ class QdqGraph:
             return low if value < 0 else high
         ratio = np.rint(np.float32(value) / np.float32(target.scale))
         return int(np.clip(ratio + target.output.zero_point, low, high))
+
+
+def _uses(module: Any) -> Counter[Any]:
+    """How often each variable of ``main`` is read; its results count."""
+    found: Counter[Any] = Counter()
+
+    def visit(expr: Any) -> None:
+        if isinstance(expr, relax.Call):
+            for argument in expr.args:
+                visit(argument)
+        elif isinstance(expr, relax.Tuple):
+            for item in expr.fields:
+                visit(item)
+        elif isinstance(expr, relax.TupleGetItem):
+            visit(expr.tuple_value)
+        elif isinstance(expr, tvm.ir.Var):
+            found[expr] += 1
+
+    main = module["main"]
+    for block in main.body.blocks:
+        for binding in block.bindings:
+            visit(binding.value)
+    visit(main.body.body)
+    return found
 
 
 def _with_one_scale(found: Quantized | None) -> Quantized | None:

@@ -102,33 +102,50 @@ def same(graph: QdqGraph, producer: Any, target: Target) -> Any:
 
 
 def move(graph: QdqGraph, producer: Any, target: Target) -> Any:
-    """Operators that move or select elements run on the codes, and change them afterwards."""
+    """Operators that move or select elements run on the codes, and change them afterwards.
+
+    What no DequantizeLinear gave is computed in the codes of the output, and moved then.
+    """
+    if op_name(producer) == "relax.nn.pad" and not _pads_with_zero(producer):
+        return graph.decline("it does not pad with zeros")
     x = graph.activation(producer.args[0])
-    if x is None:
+    if x is not None:
+        return recoded(graph, x, _moved(graph, producer, x.expr, int(x.zero_point[0])), target)
+    codes = graph.lowered(producer.args[0], target)
+    if codes is None:
         return graph.decline("its input is not one quantized tensor")
+    output = target.output
+    zero = min(max(output.zero_point, output.low), output.high)
+    return _moved(graph, producer, codes, zero)
+
+
+def _pads_with_zero(producer: Any) -> bool:
+    attrs = producer.attrs
+    return str(attrs.pad_mode) == "constant" and float(attrs.pad_value) == 0.0
+
+
+def _moved(graph: QdqGraph, producer: Any, codes: Any, zero: int) -> Any:
+    """The operator on ``codes``, of which ``zero`` is the one for 0."""
     if op_name(producer) == "relax.nn.pad":
-        zero = float(x.zero_point[0])
-        if str(producer.attrs.pad_mode) != "constant" or float(producer.attrs.pad_value) != 0.0:
-            return graph.decline("it does not pad with zeros")
-        moved = relax.op.nn.pad(x.expr, integers(producer.attrs.pad_width), "constant", zero)
-    else:
-        rest = [graph.rebuilder.renamed(argument) for argument in producer.args[1:]]
-        moved = relax.Call(producer.op, [x.expr, *rest], producer.attrs, producer.ty_args)
-    return recoded(graph, x, moved, target)
+        widths = integers(producer.attrs.pad_width)
+        return relax.op.nn.pad(codes, widths, "constant", float(zero))
+    rest = [graph.rebuilder.renamed(argument) for argument in producer.args[1:]]
+    return relax.Call(producer.op, [codes, *rest], producer.attrs, producer.ty_args)
 
 
 def concat(graph: QdqGraph, producer: Any, target: Target) -> Any:
     """Each part with the output's codes, then all in a row."""
     if not isinstance(producer.args[0], relax.Tuple):
         return None
-    found = [graph.activation(item) for item in producer.args[0].fields]
-    parts = [part for part in found if part is not None]
-    if len(parts) < len(found):
-        return graph.decline("its parts are not all quantized tensors")
-    codes = [recoded(graph, part, part.expr, target) for part in parts]
-    if any(code is None for code in codes):
-        return None
-    return relax.op.concat([graph.rebuilder.emit(code) for code in codes], int(producer.attrs.axis))
+    parts = list(producer.args[0].fields)
+    found = [graph.activation(part) for part in parts]
+    codes = []
+    for part, x in zip(parts, found, strict=True):
+        call = graph.lowered(part, target) if x is None else recoded(graph, x, x.expr, target)
+        if call is None:
+            return graph.decline("its parts are not all quantized tensors")
+        codes.append(graph.rebuilder.emit(call))
+    return relax.op.concat(codes, int(producer.attrs.axis))
 
 
 def matmul(graph: QdqGraph, producer: Any, target: Target) -> Any:

@@ -37,15 +37,14 @@ from footprint_compiler.passes.rebuild import (
 MAX_OPS = 24
 
 
-def build_table(graph: QdqGraph, call: Any, target: Target) -> Any:
-    """The lookup that replaces ``call`` (a relax.quantize), or None."""
+def build_table(graph: QdqGraph, source: Any, target: Target) -> Any:
+    """The lookup that gives the float ``source`` as ``target`` has it, or None."""
     leaves: list[Any] = []
     values = _Evaluation(graph, leaves)
-    source = call.args[0]
     if not values.scan(source) or not leaves:
         return None
     x = graph.activation(leaves[0])
-    if x is None or tuple(x.expr.ty.shape) != tuple(call.ty.shape):
+    if x is None or shape_of(x.expr) != shape_of(source):
         return None
     with np.errstate(all="ignore"):
         result = values.evaluate(source, _real_numbers(x))

@@ -22,6 +22,7 @@ from footprint_compiler.frontend.load import load_model
 from footprint_compiler.frontend.qoperator import rewrite_quantized_operators
 from footprint_compiler.frontend.quantized_io import annotate_inputs, annotate_outputs
 from footprint_compiler.frontend.simplify import simplify
+from footprint_compiler.frontend.sink_dequantize import sink_dequantize
 from footprint_compiler.frontend.value import Value, constant
 from footprint_compiler.graph import Graph
 from footprint_compiler.passes.rebuild import shape_of
@@ -61,7 +62,7 @@ def import_model(
     codes: dict[str, TensorSpec] = {}
     if io == "int8":
         simple, inputs, codes = take_codes(simple, inputs)
-    module, outputs, driver = _convert(simple, inputs, fixed)
+    module, outputs, driver = _convert(sink_dequantize(simple), inputs, fixed)
     inputs = annotate_inputs(simple.graph, inputs)
     outputs = annotate_outputs(simple.graph, outputs)
     outputs = tuple(

@@ -6,7 +6,8 @@ values: a table T[d] = round(2^F e^(-s d)). Then, with levels = 1 / (scale of th
     out_i = floor((T[d_i] * levels + S / 2) / S) + zero point,   S = sum_j T[d_j]
 
 which is the quotient rounded to nearest, halves up. F is the largest number of bits with which
-T * levels and S stay below 2^32.
+T * levels and S stay below 2^32. Where levels is no integer, a second table holds
+round(2^F e^(-s d) levels) in place of the product.
 """
 
 from __future__ import annotations
@@ -24,18 +25,26 @@ CODES = 256
 LEAST_FRACTION_BITS = 12
 
 
-def exponential_table(scale: float, extent: int, levels: int) -> np.ndarray | None:
-    """T as uint32, or None where too few bits are left for it."""
+def exponential_table(
+    scale: float, extent: int, levels: float, factor: float = 1.0
+) -> np.ndarray | None:
+    """T, times ``factor``, as uint32; None where too few bits are left for it."""
     fraction = 32 - 1 - ceil(log2(max(extent, levels)))
     if fraction < LEAST_FRACTION_BITS:
         return None
     distances = np.arange(CODES, dtype=np.float64)
-    table: np.ndarray = np.rint(np.exp(-scale * distances) * 2.0**fraction).astype(np.uint32)
+    table: np.ndarray = np.rint(np.exp(-scale * distances) * factor * 2.0**fraction).astype(
+        np.uint32
+    )
     return table
 
 
-def softmax_codes(shape: tuple[int, ...], dtype: str, levels: int, output: Output) -> Any:
-    """A ``PrimFunc`` (x of ``dtype``, table uint32 (256,), out) over buffers of ``shape``."""
+def softmax_codes(shape: tuple[int, ...], dtype: str, levels: int | None, output: Output) -> Any:
+    """A ``PrimFunc`` (x of ``dtype``, table, out) over buffers of ``shape``.
+
+    Tables are uint32 (256,). Without ``levels`` there is a second one after the first, in which
+    the entries are multiplied already.
+    """
     extent, rows = shape[-1], prod(shape[:-1])
     dims = [index(size) for size in shape]
     x = tirx.decl_buffer(dims, dtype, name="x")
@@ -45,11 +54,15 @@ def softmax_codes(shape: tuple[int, ...], dtype: str, levels: int, output: Outpu
     flat_out = tirx.decl_buffer([index(rows * extent)], output.dtype, name="out_")
     peak = local("peak", 1, "int32")
     total = local("total", 1, "uint32")
+    scaled = tirx.decl_buffer([index(CODES)], "uint32", name="scaled")
     zero = [index(0)]
 
-    def term(at: Any) -> Any:
+    def term(at: Any, entries: Any = table) -> Any:
         distance = tirx.BufferLoad(peak, zero) - tirx.BufferLoad(flat_x, [at]).astype("int32")
-        return tirx.BufferLoad(table, [distance.astype("int64")])
+        return tirx.BufferLoad(entries, [distance.astype("int64")])
+
+    def dividend(at: Any) -> Any:
+        return term(at, scaled) if levels is None else term(at) * tirx.const(levels, "uint32")
 
     def row(r: Any) -> Any:
         base = r * index(extent)
@@ -64,7 +77,7 @@ def softmax_codes(shape: tuple[int, ...], dtype: str, levels: int, output: Outpu
         def divide(i: Any) -> Any:
             whole = tirx.BufferLoad(total, zero)
             half = tirx.shift_right(whole, tirx.const(1, "uint32"))
-            quotient = tirx.truncdiv(term(base + i) * tirx.const(levels, "uint32") + half, whole)
+            quotient = tirx.truncdiv(dividend(base + i) + half, whole)
             code = quotient.astype("int32") + tirx.const(output.zero_point, "int32")
             bounded = tirx.max(
                 tirx.min(code, tirx.const(output.high, "int32")), tirx.const(output.low, "int32")
@@ -90,4 +103,5 @@ def softmax_codes(shape: tuple[int, ...], dtype: str, levels: int, output: Outpu
             loop("row", 0, rows, row),
         ]
     )
-    return prim_func([x, table, out], body, {"op_pattern": 8, FAMILY: "softmax"})
+    tables = [table, scaled] if levels is None else [table]
+    return prim_func([x, *tables, out], body, {"op_pattern": 8, FAMILY: "softmax"})
