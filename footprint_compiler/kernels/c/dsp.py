@@ -62,7 +62,8 @@ def _convolution(layer: Linear, rings: Rings | None) -> CKernel | None:
     groups = -(-layer.depth // 4)
     features = set(codes.features)
     features |= {"points"} if points else {"bytes"} if uneven else {"windows"}
-    features |= {"tails"} if layer.depth % 4 else set()
+    features |= {"tails"} if uneven and points else set()
+    features |= {"dilated"} if flat.dilation[1] > 1 else set()
     features |= row_features(rings)
     same = is_same_place(flat, rings)
     return CKernel(
@@ -78,7 +79,7 @@ def _convolution(layer: Linear, rings: Rings | None) -> CKernel | None:
         constants=(1, 2, 3),
         pack=_by_turns(layer, 2),
         features=frozenset(features),
-        scratch_bytes=16 * groups + (-(-layer.depth // 4) * 4 if uneven and not points else 0),
+        scratch_bytes=16 * groups + (4 * groups + 4 if uneven and not points else 0),
         in_place=(0,) if same else (),
         macs=shape.macs,
         by_row=rings is not None,
@@ -136,6 +137,7 @@ def _depthwise(layer: Linear, rings: Rings | None) -> CKernel | None:
     features = set(codes.features)
     features |= {"tails"} if shape.in_channels % 4 else set()
     features |= {f"pairs{shape.stride[1]}"} if pairs else set()
+    features |= {"single"} if pairs and shape.out_width % 2 else set()
     features |= row_features(rings)
     return CKernel(
         "depthwise",
