@@ -293,6 +293,14 @@ def kernel_rows(shape: ConvShape, h: Any) -> tuple[Any, Any]:
     return begin, end
 
 
+def whole_rows(shape: ConvShape) -> tuple[int, int]:
+    """[first, end) of the output rows whose kernel rows all lie inside the image."""
+    stride, top = shape.stride[0], shape.padding[0]
+    reach = (shape.kernel[0] - 1) * shape.dilation[0]
+    end = (shape.in_height - 1 - reach + top) // stride + 1
+    return -(-top // stride), max(0, min(end, shape.out_height))
+
+
 @dataclass(frozen=True)
 class Segment:
     """``count`` tiles of ``pixels`` output columns from column ``begin``.

@@ -9,13 +9,21 @@ Taps outside the image are skipped: rows by the bounds of a loop, columns by bor
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 from tvm import tirx
 
-from footprint_compiler.kernels.conv import ConvShape, Segment, Store, column_segments, kernel_rows
+from footprint_compiler.kernels.conv import (
+    ConvShape,
+    Segment,
+    Store,
+    column_segments,
+    kernel_rows,
+    whole_rows,
+)
 from footprint_compiler.kernels.decisions import choose
 from footprint_compiler.kernels.machine import Machine
 from footprint_compiler.kernels.tile import rolled, store_in_loop
@@ -27,6 +35,18 @@ Combine = Callable[[Any, Any, Any], Any]
 
 UNROLLED_TAPS = 11
 """Kernel rows of at most this many taps are written out where no border is near."""
+
+
+MOST_TAPS = 25
+"""Windows of at most this many taps may be written out in full."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """An output row; ``whole`` when every kernel row lies inside the image."""
+
+    h: Any
+    whole: bool = False
 
 
 class WindowEmitter:
@@ -73,6 +93,8 @@ class WindowEmitter:
         self.pixels = choose("pixels", default, range(1, most + 1))
         several = shape.out_channels > self.width and shape.out_height > 1
         self.order = choose("order", "channels", ("channels", *(("rows",) if several else ())))
+        small = 1 < shape.kernel[0] * shape.kernel[1] <= MOST_TAPS and shape.out_height > 1
+        self.borders = choose("borders", "inside", ("inside", *(("apart",) if small else ())))
 
     @property
     def packed_elements(self) -> int:
@@ -98,10 +120,17 @@ class WindowEmitter:
                 statements.append(body(index(vectors * self.width), rest))
             return seq(statements)
 
-        def rows(body: Callable[[Any], Any]) -> Any:
-            return loop("h", 0, shape.out_height, body) if self.row is None else body(self.row)
+        def rows(body: Callable[[Row], Any]) -> Any:
+            if self.row is not None:
+                return body(Row(self.row))
+            return seq(
+                [
+                    loop("h", begin, end, partial(lambda whole, h: body(Row(h, whole)), whole))
+                    for begin, end, whole in self._row_ranges()
+                ]
+            )
 
-        def row(n: Any, h: Any, channel: Any, lanes: int) -> Any:
+        def row(n: Any, h: Row, channel: Any, lanes: int) -> Any:
             return self._row(n, h, channel, lanes, x, weights, finish)
 
         def image(n: Any) -> Any:
@@ -111,8 +140,17 @@ class WindowEmitter:
 
         return loop("n", 0, shape.batch, image)
 
+    def _row_ranges(self) -> list[tuple[int, int, bool]]:
+        """(begin, end, whether all taps of the rows are inside), in order."""
+        height = self.shape.out_height
+        first, last = whole_rows(self.shape)
+        if self.borders == "inside" or first >= last:
+            return [(0, height, False)]
+        ranges = [(0, first, False), (first, last, True), (last, height, False)]
+        return [part for part in ranges if part[0] < part[1]]
+
     def _row(
-        self, n: Any, h: Any, channel: Any, lanes: int, x: Any, weights: Any, finish: Store
+        self, n: Any, h: Row, channel: Any, lanes: int, x: Any, weights: Any, finish: Store
     ) -> Any:
         def part(segment: Segment) -> Any:
             def tile(t: Any) -> Any:
@@ -125,7 +163,7 @@ class WindowEmitter:
     def _tile(
         self,
         n: Any,
-        h: Any,
+        row: Row,
         channel: Any,
         lanes: int,
         segment: Segment,
@@ -134,7 +172,7 @@ class WindowEmitter:
         weights: Any,
         finish: Store,
     ) -> Any:
-        shape = self.shape
+        shape, h = self.shape, row.h
         first = t * index(segment.pixels) + index(segment.begin)
         acc = local("acc", segment.pixels * self.width, self.acc_dtype)
 
@@ -179,7 +217,10 @@ class WindowEmitter:
             column = (segment.begin + pixel) * shape.stride[1] + j * shape.dilation[1]
             return 0 <= column - shape.padding[1] < shape.in_width
 
-        begin, end = kernel_rows(shape, h)
+        if row.whole:
+            taps = seq([kernel_row(index(i)) for i in range(shape.kernel[0])])
+        else:
+            taps = loop("i", *kernel_rows(shape, h), kernel_row)
         zero = [
             tirx.BufferStore(acc, splat(self.initial, lanes), [slot(pixel)])
             for pixel in range(segment.pixels)
@@ -200,4 +241,4 @@ class WindowEmitter:
                 self.acc_dtype,
                 lambda at, value: finish(n, h, first + at, channel, value),
             )
-        return seq([tirx.AllocBuffer(acc), *zero, loop("i", begin, end, kernel_row), *stores])
+        return seq([tirx.AllocBuffer(acc), *zero, taps, *stores])
