@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from footprint_compiler.cli import text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
     from footprint_compiler.validation.bisect import Departure
@@ -87,8 +89,10 @@ def draw_layers(screen: Console, report: LayerReport) -> None:
     if any(layer.host is not None for layer in layers):
         columns.insert(5, "host")
     if any(layer.floating is not None for layer in layers):
-        columns.append("float SQNR")
-    right = {"step", "differs", "own", "host", "SQNR", "cosine", "float SQNR"}
+        columns.append("to float")
+    if len(columns) > 8:  # where the worst element is, --json tells
+        columns.remove("worst at")
+    right = {"step", "differs", "own", "host", "SQNR", "cosine", "to float"}
     listing = text.table(*columns, "", right=tuple(c for c in columns if c in right))
     for column in listing.columns:
         column.no_wrap = column.header not in ("tensor", "computes")
@@ -104,14 +108,25 @@ def draw_layers(screen: Console, report: LayerReport) -> None:
             "SQNR": _decibels(layer.reference),
             "cosine": f"{layer.reference.cosine:.6f}",
             "worst at": _place(layer.reference),
-            "float SQNR": "" if layer.floating is None else _decibels(layer.floating),
+            "to float": "" if layer.floating is None else _decibels(layer.floating),
         }
         verdict = "ok" if layer.passed else "FAILED"
         text.add_row(listing, *(cells[column] for column in columns), verdict)
     screen.print(listing)
+    worst = least_faithful(layers)
+    if worst:
+        names = ", ".join(f"{layer.tensor.name} ({db:.1f} dB)" for layer, db in worst)
+        screen.print(f"furthest from float: {text.printable(names)}", markup=False, soft_wrap=True)
+        screen.print("`fpc quantize --float NODE` leaves a node in float; see `fpc sensitivity`")
     if report.unknown:
         names = ", ".join(report.unknown)
         screen.print(f"not in the file: {text.one_line(names)}", markup=False)
+
+
+def least_faithful(layers: Sequence[Layer], count: int = 3) -> list[tuple[Layer, float]]:
+    """The tensors with the lowest SQNR against the float model, lowest first."""
+    known = [(layer, layer.floating.sqnr_db) for layer in layers if layer.floating is not None]
+    return sorted(known, key=lambda item: item[1])[:count]
 
 
 def amount(difference: Difference) -> str:

@@ -13,7 +13,7 @@ from footprint_compiler.cli.build import parse_constant
 from footprint_compiler.cli.command import FpcCommand, settings, show
 from footprint_compiler.cli.execute import Executor
 from footprint_compiler.cli.tensors import departure_json, draw_departure, draw_layers, layer_json
-from footprint_compiler.errors import UsageError, ValidationError
+from footprint_compiler.errors import ValidationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -106,8 +106,6 @@ def validate(
     ]
     as_written = output_reference(model, outputs, fixed, options["reference"])
     reference = with_codes(as_written, model, artifact.inputs, outputs)
-    if reference is not as_written and (options["layers"] or options["bisect"]):
-        raise UsageError("--layers and --bisect need a build with --io float")
     chosen: Sequence[Sample] = (
         read_samples(inputs, artifact.inputs).samples
         if inputs

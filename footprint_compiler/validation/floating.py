@@ -33,10 +33,8 @@ class FloatModel:
         self, model: onnx.ModelProto, quantized: onnx.ModelProto, names: Sequence[str]
     ) -> None:
         self.counterparts = _counterparts(model, quantized, names)
-        self._inputs = {info.name: info for info in model.graph.input}
         wanted = list(dict.fromkeys(self.counterparts.values()))
         self._evaluate = evaluator(model, wanted, "ort") if wanted else None
-        self._scales = _input_scales(quantized)
 
     def add(
         self,
@@ -48,7 +46,7 @@ class FloatModel:
         """Add one sample to ``differences``, which are in real numbers."""
         if self._evaluate is None:
             return
-        found = self._evaluate(self._as_floats(feeds))
+        found = self._evaluate(feeds)
         for name, counterpart in self.counterparts.items():
             spec, expected = specs[name], found[counterpart]
             if kept[name].shape != expected.shape:
@@ -60,20 +58,6 @@ class FloatModel:
                 continue  # codes whose scale is not known
             real = replace(spec, dtype="float64", scale=None, zero_point=None)
             differences.setdefault(name, Difference(real)).add(got, expected)
-
-    def _as_floats(self, feeds: Sample) -> Sample:
-        """Inputs that the quantized model takes as codes, as the float model takes them."""
-        converted = {}
-        for name, array in feeds.items():
-            wants_float = (
-                name in self._inputs
-                and self._inputs[name].type.tensor_type.elem_type == onnx.TensorProto.FLOAT
-            )
-            if wants_float and array.dtype.kind != "f" and name in self._scales:
-                scale, zero = self._scales[name]
-                array = ((array.astype(np.float32) - zero) * scale).astype(np.float32)
-            converted[name] = array
-        return converted
 
 
 def _counterparts(
@@ -97,19 +81,4 @@ def _counterparts(
         match = next((candidate for candidate in candidates if candidate in known), None)
         if match is not None:
             found[name] = match
-    return found
-
-
-def _input_scales(quantized: onnx.ModelProto) -> dict[str, tuple[np.float32, np.float32]]:
-    """(scale, zero point) of inputs that a DequantizeLinear reads."""
-    arrays = {t.name: onnx.numpy_helper.to_array(t) for t in quantized.graph.initializer}
-    inputs = {info.name for info in quantized.graph.input}
-    found = {}
-    for node in quantized.graph.node:
-        if node.op_type != "DequantizeLinear" or node.input[0] not in inputs:
-            continue
-        numbers = [arrays.get(name) for name in node.input[1:3]]
-        if all(number is not None and number.size == 1 for number in numbers):
-            values = [np.float32(number.item()) for number in numbers if number is not None]
-            found[node.input[0]] = (values[0], values[1] if len(values) > 1 else np.float32(0))
     return found

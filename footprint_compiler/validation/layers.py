@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx
 
+from footprint_compiler.codes import to_codes
 from footprint_compiler.errors import InputDataError
 from footprint_compiler.frontend.qoperator import rewrite_quantized_operators
 from footprint_compiler.samples import Sample
@@ -21,6 +22,7 @@ from footprint_compiler.validation.references import (
     Evaluate,
     cut_model,
     evaluator,
+    real_inputs,
     tensor_names,
 )
 from footprint_compiler.validation.trace import KeptTensor
@@ -33,6 +35,7 @@ class Models:
     Attributes:
         original: the ONNX file.
         compiled: the same after simplification and shrinking, as it was compiled.
+        inputs: of the build; it may take codes where the file has float inputs.
         constants: arrays of the inputs that the build made constant.
         reference: one of ``REFERENCES``.
         floating: the model before quantization, or None.
@@ -40,6 +43,7 @@ class Models:
 
     original: onnx.ModelProto
     compiled: onnx.ModelProto
+    inputs: tuple[TensorSpec, ...]
     constants: Mapping[str, np.ndarray] = field(default_factory=dict)
     reference: str = "ort"
     floating: onnx.ModelProto | None = None
@@ -138,8 +142,9 @@ class LayerComparison:
             for name in set(here) & set(self._names):
                 difference = self._on_host.setdefault(name, Difference(self._specs[name]))
                 difference.add(kept[name], here[name])
-        if self._floating is not None:
-            self._floating.add(feeds, kept, self._specs, self._from_float)
+        if self._floating is not None and self._models.floating is not None:
+            real = real_inputs(self._models.floating, feeds, self._models.inputs)
+            self._floating.add(real, kept, self._specs, self._from_float)
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -171,7 +176,13 @@ class LayerComparison:
         kind = self._models.reference
         if "original" not in self._evaluators:
             self._evaluators["original"] = evaluator(self._original, self._names, kind)
-        found = self._evaluators["original"](feeds)
+        found = self._evaluators["original"](
+            real_inputs(self._original, feeds, self._models.inputs)
+        )
+        for name in self._names:  # an output that the build gives as codes
+            spec = self._specs[name]
+            if found[name].dtype.kind == "f" and kept[name].dtype.kind in "iu" and spec.scale:
+                found[name] = to_codes(found[name], spec)
         shrunk = [name for name in self._names if found[name].shape != kept[name].shape]
         if shrunk:
             self._shrunk = frozenset(shrunk)

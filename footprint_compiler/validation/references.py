@@ -16,8 +16,10 @@ import numpy as np
 import onnx
 import onnxruntime
 
+from footprint_compiler.codes import FLOATS, to_real
 from footprint_compiler.errors import ModelFileError
 from footprint_compiler.samples import Sample
+from footprint_compiler.tensor import TensorSpec
 from footprint_compiler.validation.exact import ExactModel
 
 REFERENCES = ("ort", "ort-optimized", "exact")
@@ -60,6 +62,16 @@ def evaluator(model: onnx.ModelProto, names: Sequence[str], kind: str) -> Evalua
 def tensor_names(model: onnx.ModelProto) -> set[str]:
     """Everything that a node of the main graph computes."""
     return {name for node in model.graph.node for name in node.output if name}
+
+
+def real_inputs(model: onnx.ModelProto, feeds: Sample, specs: Iterable[TensorSpec]) -> Sample:
+    """Inputs that a build takes as codes, as real numbers where the model takes floats."""
+    kinds = {info.name: info.type.tensor_type.elem_type for info in model.graph.input}
+    return feeds | {
+        spec.name: to_real(feeds[spec.name], spec)
+        for spec in specs
+        if spec.scale is not None and "int" in spec.dtype and kinds.get(spec.name) in FLOATS
+    }
 
 
 def cut_model(

@@ -102,6 +102,7 @@ def compare_layers(
     models = Models(
         _load(request.model),
         graph.metadata["model"],
+        artifact.inputs,
         _feeds(request),
         request.reference,
         None if request.floating is None else _load(request.floating),
