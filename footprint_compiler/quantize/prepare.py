@@ -35,6 +35,8 @@ from footprint_compiler.quantize.edit import (
 from footprint_compiler.tensor import TensorSpec
 
 OPSET = 13
+FOUR_BITS_IR = 10
+"""First IR version with tensors of 4 bits."""
 
 
 def prepare(
@@ -95,10 +97,12 @@ _CHANNEL_AXIS = {"Conv": 0, "ConvTranspose": 1, "Gemm": 1}
 def _upgraded(proto: onnx.ModelProto, source: str, opset: int) -> onnx.ModelProto:
     """The model in an opset that has the quantization it needs: per axis 13, 4 and 16 bits 21."""
     version = max(o.version for o in proto.opset_import if o.domain in ("", "ai.onnx"))
-    if version >= opset:
-        return proto
     try:
-        return onnx.version_converter.convert_version(proto, opset)
+        if version < opset:
+            proto = onnx.version_converter.convert_version(proto, opset)
+        if opset >= 21:
+            proto.ir_version = max(proto.ir_version, FOUR_BITS_IR)
+        return proto
     except Exception as error:  # the converter raises many types
         raise ModelFileError(
             f"{source} uses opset {version} and cannot be converted to {opset}: {error}",

@@ -63,8 +63,8 @@ class Quantized:
         model: standard QDQ ONNX.
         bench: the prepared (perhaps equalized) float model and its statistics.
         recipe: that made it.
-        sqnr_db: over the samples that were held back during the search; the ranges of the result
-            come from all samples, these included.
+        sqnr_db: over the samples that were held back during the search; in the end these may have
+            calibrated, too.
         trials: everything that was measured, in order, with the ranges of the others.
         precisions: of the linear nodes on integers, after the widths of their neighbours.
         floats: (node, operator, reason) of what stays in float.
@@ -130,11 +130,8 @@ def quantize(
         reporter.phase("tune ranges")
         search.attempt("tuned ranges", tune_ranges(search.bench, search.recipe, reporter))
     reporter.phase("calibrate with all samples")
-    bench, recipe = Workbench(search.bench.model, samples, refit=True), search.recipe
-    if recipe.biases and len(learned) == 1:
-        recipe = correct_bias(bench, replace(recipe, biases={}))
-    if recipe.ranges:
-        recipe = tune_ranges(bench, replace(recipe, ranges={}), reporter)
+    search.calibrate_with_all(samples, len(learned) == 1, reporter)
+    bench, recipe = search.bench, search.recipe
     final, scheme = bench.assemble(recipe), bench.scheme(recipe)
     return Quantized(
         final,
@@ -203,6 +200,24 @@ class _Search:
         found = self._measure(self.bench, recipe, what)
         if found < self.loss:
             self.loss, self.recipe = found, recipe
+            self._kept.add(len(self._trials) - 1)
+
+    def calibrate_with_all(
+        self, samples: Sequence[Sample], correct: bool, reporter: Reporter
+    ) -> None:
+        """Ranges, and what depends on them, from all samples, unless even those judge against it.
+
+        Args:
+            correct: repeat the bias correction.
+        """
+        bench, recipe = Workbench(self.bench.model, samples, refit=True), self.recipe
+        if recipe.biases and correct:
+            recipe = correct_bias(bench, replace(recipe, biases={}))
+        if recipe.ranges:
+            recipe = tune_ranges(bench, replace(recipe, ranges={}), reporter)
+        found = self._measure(bench, recipe, "all samples")
+        if found <= self.loss:
+            self.loss, self.recipe, self.bench = found, recipe, bench
             self._kept.add(len(self._trials) - 1)
 
     def _measure(self, bench: Workbench, recipe: Recipe, what: str) -> float:

@@ -110,7 +110,7 @@ class Workbench:
 
     def _tensors(self) -> list[str]:
         """Everything that any scheme quantizes."""
-        found = dict.fromkeys(self.full.tensors)
+        found = dict.fromkeys([*self.full.tensors, *self.full.roots])
         for layer in self.full.linear:
             found |= dict.fromkeys(decide(self.model.graph, only={layer}).tensors)
         return list(found)

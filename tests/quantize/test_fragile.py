@@ -1,0 +1,66 @@
+"""What 8 bits ruin stays in float; ranges are tuned by the outputs."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+from onnx import helper
+
+from footprint_compiler.progress import Reporter
+from footprint_compiler.quantize.fragile import fragile_nodes
+from footprint_compiler.quantize.prepare import prepare
+from footprint_compiler.quantize.quantizer import QuantizeOptions, quantize
+from footprint_compiler.quantize.tune_ranges import tune_ranges
+from footprint_compiler.quantize.workbench import Recipe, Workbench
+from tests.quantize.models import model, residual, samples, weights
+
+node = helper.make_node
+SHAPE = [1, 12]
+
+
+def spectrum() -> ir.Model:
+    """Squares over many decades, their logarithm, and a healthy rest."""
+    nodes = [
+        node("MatMul", ["x", "w1"], ["f"]),
+        node("Exp", ["f"], ["e"]),
+        node("Mul", ["e", "e"], ["p"]),
+        node("MatMul", ["p", "w2"], ["m"]),
+        node("Log", ["m"], ["l"]),
+        node("MatMul", ["l", "w3"], ["h"]),
+        node("Relu", ["h"], ["r"]),
+        node("MatMul", ["r", "w4"], ["y"]),
+    ]
+    constants = {
+        "w1": weights(12, 12, scale=2.0), "w2": np.abs(weights(12, 12)) + np.float32(0.01),
+        "w3": weights(12, 12), "w4": weights(12, 6),
+    }  # fmt: skip
+    return prepare(model(nodes, SHAPE, constants))[0]
+
+
+def test_a_spectrum_stays_in_float_and_the_rest_does_not() -> None:
+    bench = Workbench(spectrum(), samples(SHAPE, 24))
+    first, mel, *rest = bench.full.linear
+    before = bench.sqnr(bench.assemble(Recipe()))
+    found = fragile_nodes(bench, Recipe(), Reporter())
+    assert before < 10
+    assert mel in found
+    assert not set(rest) & set(found)
+    assert "8 bits for" in found[mel]
+    after = bench.sqnr(bench.assemble(Recipe(floats=frozenset(found))))
+    assert after > before + 10
+    made = quantize(bench.model, samples(SHAPE, 24), QuantizeOptions(adaround=False))
+    assert set(made.precisions) >= set(rest)
+    assert {name: reason for name, _, reason in made.floats}[mel] == found[mel]
+
+
+def test_nothing_is_fragile_in_a_plain_network() -> None:
+    bench = Workbench(prepare(residual())[0], samples([1, 3, 8, 8], 8))
+    assert fragile_nodes(bench, Recipe(), Reporter()) == {}
+
+
+def test_tuned_ranges_lower_the_loss_of_the_calibration_samples() -> None:
+    bench = Workbench(prepare(residual())[0], samples([1, 3, 8, 8], 7))  # the same samples judge
+    plain = Recipe(observer="min-max")
+    tuned = tune_ranges(bench, plain, Reporter())
+    losses = [bench.judge(bench.assemble(recipe))[0] for recipe in (plain, tuned)]
+    assert losses[1] < 0.9 * losses[0]
