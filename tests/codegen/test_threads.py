@@ -1,0 +1,171 @@
+"""Builds with threads: the same bytes as without, asleep between inferences, gone after the end."""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from elftools.elf.elffile import ELFFile
+from onnx import TensorProto, helper, numpy_helper
+
+import footprint_compiler as fpc
+from footprint_compiler.artifact import Artifact
+from footprint_compiler.codegen.elf_check import THREAD_FUNCTIONS
+from footprint_compiler.errors import RunnerError, UsageError
+from footprint_compiler.runners.harness import find_library
+from footprint_compiler.runtime.loader import load
+
+TASKS = Path("/proc/self/task")
+Build = Callable[[int], Artifact]
+
+
+def network() -> onnx.ModelProto:
+    """Two 3x3 convolutions with a residual sum and a pool: rows that windows share."""
+    rng = np.random.default_rng(0)
+    first = rng.standard_normal((16, 3, 3, 3)).astype(np.float32)
+    second = rng.standard_normal((16, 16, 3, 3)).astype(np.float32)
+    nodes = [
+        helper.make_node("Conv", ["x", "w0"], ["a"], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["a"], ["b"]),
+        helper.make_node("Conv", ["b", "w1"], ["c"], pads=[1, 1, 1, 1]),
+        helper.make_node("Add", ["b", "c"], ["d"]),
+        helper.make_node("MaxPool", ["d"], ["y"], kernel_shape=[2, 2], strides=[2, 2]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 45, 32])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 16, 22, 16])],
+        [numpy_helper.from_array(first, "w0"), numpy_helper.from_array(second, "w1")],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
+    folder = tmp_path_factory.mktemp("threads")
+    onnx.save(network(), folder / "net.onnx")
+    made: dict[int, Artifact] = {}
+
+    def make(threads: int) -> Artifact:
+        if threads not in made:
+            options = fpc.BuildOptions(name="net", threads=threads, optimize_for="speed")
+            made[threads] = fpc.build(folder / "net.onnx", "native", options, folder / str(threads))
+        return made[threads]
+
+    return make
+
+
+def image(seed: int = 0) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return {"x": rng.standard_normal((1, 3, 45, 32)).astype(np.float32)}
+
+
+def tasks() -> set[str]:
+    return {path.name for path in TASKS.iterdir()}
+
+
+@pytest.mark.parametrize("threads", [2, 3, 5])
+def test_outputs_are_the_same_to_the_bit(threads: int, build: Build) -> None:
+    shared = [row for row in build(threads).manifest["layers"] if row["family"] == "rows"]
+    assert len(shared) >= 2, "nothing is shared, so that the test would show nothing"
+    with load(build(1)) as alone, load(build(threads)) as together:
+        for seed in range(40):
+            wanted, found = alone.run(image(seed)), together.run(image(seed))
+            np.testing.assert_array_equal(found["y"], wanted["y"])
+
+
+def test_contexts_run_at_once(build: Build) -> None:
+    with load(build(1)) as alone:
+        wanted = [alone.run(image(seed))["y"] for seed in range(4)]
+    models = [load(build(2)) for _ in range(4)]
+    wrong: list[int] = []
+
+    def work(number: int) -> None:
+        for _ in range(20):
+            if not np.array_equal(models[number].run(image(number))["y"], wanted[number]):
+                wrong.append(number)
+
+    workers = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    for model in models:
+        model.close()
+    assert not wrong
+
+
+def test_threads_sleep_between_inferences_and_end_with_the_context(build: Build) -> None:
+    before = tasks()
+    model = load(build(3))
+    helpers = tasks() - before
+    assert len(helpers) == 2
+    model.run(image())
+    deadline = time.monotonic() + 10
+    while any(_state(helper) != "S" for helper in helpers):
+        assert time.monotonic() < deadline, "a thread is still busy after the inference"
+        time.sleep(0.01)
+    assert tasks() - before == helpers, "an inference starts no thread"
+    model.close()
+    assert not tasks() & helpers
+
+
+def _state(task: str) -> str:
+    text = (TASKS / task / "stat").read_text(encoding="utf-8")
+    return text.rsplit(")", 1)[1].split()[0]
+
+
+def test_one_thread_needs_no_pthreads(build: Build) -> None:
+    for threads, wanted in ((1, False), (2, True)):
+        artifact = build(threads)
+        elf = ELFFile(io.BytesIO(artifact.library.read_bytes()))
+        symbols = {symbol.name for symbol in elf.get_section_by_name(".dynsym").iter_symbols()}
+        assert bool(symbols & THREAD_FUNCTIONS) == wanted
+        assert ("net_deinit" in symbols) == wanted
+        assert ("net_deinit" in artifact.header.read_text()) == wanted
+        assert bool(artifact.manifest["externals"]["threads"]) == wanted
+
+
+def test_ram_counts_the_stacks(build: Build) -> None:
+    ram = build(3).manifest["footprint"]["ram"]
+    assert ram["threads_bytes"] % 2 == 0
+    assert ram["total_bytes"] == ram["threads_bytes"] + sum(
+        ram[key] for key in ("arena_bytes", "stack_bytes", "context_bytes", "static_bytes")
+    )
+    header = build(3).header.read_text()
+    assert "#define NET_THREADS 3" in header
+    assert f"#define NET_THREAD_STACK_BYTES {ram['threads_bytes'] // 2}\n" in header
+
+
+def test_what_cannot_have_threads_is_refused(build: Build, tmp_path: Path) -> None:
+    onnx.save(network(), tmp_path / "net.onnx")
+    with pytest.raises(UsageError, match="no operating system"):
+        fpc.build(
+            tmp_path / "net.onnx",
+            "cortex-m4",
+            fpc.BuildOptions(threads=2),
+            tmp_path / "out",
+        )
+    with pytest.raises(UsageError, match="65 threads"):
+        fpc.build(tmp_path / "net.onnx", "native", fpc.BuildOptions(threads=65), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(RunnerError, match="2 threads"):
+        find_library(build(2))
+
+
+@pytest.mark.parametrize("target", ["arm64", "armv7"])
+def test_other_machines_link(target: str, tmp_path: Path) -> None:
+    onnx.save(network(), tmp_path / "net.onnx")
+    options = fpc.BuildOptions(name="net", threads=2)
+    artifact = fpc.build(tmp_path / "net.onnx", target, options, tmp_path / "out")
+    assert artifact.manifest["threads"] == 2
+    elf = ELFFile(io.BytesIO(artifact.library.read_bytes()))
+    symbols = {symbol.name for symbol in elf.get_section_by_name(".dynsym").iter_symbols()}
+    assert "pthread_create" in symbols
