@@ -16,6 +16,7 @@ from footprint_compiler.passes.keep_views import VIEW_OPS, conditional_legalize_
 from footprint_compiler.passes.lower_qdq import LowerQdq
 from footprint_compiler.passes.move_codes import MoveCodes
 from footprint_compiler.passes.name_float_islands import NameFloatIslands
+from footprint_compiler.passes.narrow_products import NarrowProducts
 
 
 def layout_phase(integer: bool = True) -> list[Pass]:
@@ -29,6 +30,7 @@ def layout_phase(integer: bool = True) -> list[Pass]:
         FoldAffine(),  # before layout: it knows channel axes by their ONNX position
         ChooseLayout(),
         *(lower_qdq if integer else []),
+        NarrowProducts(),
         FoldConstants(),  # after QDQ: weights that stay in float are dequantized here
         Upstream("eliminate-common-subexpressions", relax.transform.EliminateCommonSubexpr()),
         Upstream("eliminate-dead-code", relax.transform.DeadCodeElimination()),

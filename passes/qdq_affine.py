@@ -85,7 +85,7 @@ def _affine(graph: QdqGraph, expr: Any) -> _Affine | None:
         return None if x is None else _Affine(x, np.ones(()), np.zeros(()))
     if name == "relax.negative":
         inner = _affine(graph, producer.args[0])
-        return inner and _Affine(inner.x, -inner.factor, -inner.offset)
+        return None if inner is None else _Affine(inner.x, -inner.factor, -inner.offset)
     if name not in ("relax.add", "relax.subtract", "relax.multiply", "relax.divide"):
         return None
     for value, other, sign in ((0, 1, 1.0), (1, 0, -1.0)):

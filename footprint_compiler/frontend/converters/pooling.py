@@ -1,7 +1,7 @@
 """Pooling over one, two or three spatial axes.
 
 The common forms are Relax operators. Ceil mode that adds a window, Lp pooling, maximum with indices
-and integer maximum have kernels of their own.
+and the maximum of integers other than two-dimensional images of bytes have kernels of their own.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ def _is_plain(x: Value, window: Window) -> bool:
             window.strides, strict=True,
         )
     ]  # fmt: skip
-    return x.is_float and tuple(down) == window.output and len(window.kernel) in _MAX
+    codes = x.dtype in ("int8", "uint8") and len(window.kernel) == 2
+    return (x.is_float or codes) and tuple(down) == window.output and len(window.kernel) in _MAX
 
 
 def _pool(table: dict[int, Any], ctx: Context, x: Value, window: Window, **attrs: Any) -> Value:
