@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import cycle
 from string import ascii_letters, digits
 from typing import TYPE_CHECKING, Any
@@ -28,12 +29,17 @@ FREE = "."
 
 
 def draw_totals(screen: Console, plan: MemoryPlan) -> None:
-    """Arena, peak, lower bound and gap."""
+    """Arena, peak, lower bound and gap; of several arenas those of the first."""
     proven = ", proven minimal for this order" if plan.optimal else ""
-    screen.print(f"arena        {plan.arena_bytes:,} B, aligned to {plan.align_bytes} B")
+    if plan.arenas:
+        sizes = ", ".join(f"{pool} {size:,} B" for pool, size in plan.arenas.items())
+        screen.print(f"arenas       {sizes}, aligned to {plan.align_bytes} B; of the first:")
+    else:
+        screen.print(f"arena        {plan.arena_bytes:,} B, aligned to {plan.align_bytes} B")
     screen.print(f"peak         {plan.peak_bytes:,} B ({plan.planner})")
     screen.print(f"lower bound  {plan.lower_bound_bytes:,} B; gap {plan.gap:.1%}{proven}")
-    saved = 1 - plan.peak_bytes / plan.naive_bytes if plan.naive_bytes else 0.0
+    used = sum(plan.arenas.values()) or plan.peak_bytes
+    saved = 1 - used / plan.naive_bytes if plan.naive_bytes else 0.0
     screen.print(f"no reuse     {plan.naive_bytes:,} B; reuse saves {saved:.1%}")
 
 
@@ -130,7 +136,8 @@ def _place(part: Placement | None) -> str:
 
 def live_at_peak(plan: MemoryPlan) -> Table:
     """The tensors that make the lower bound what it is."""
-    share = max(plan.lower_bound_bytes, 1)
+    several = sum(plan.placements[name].size_bytes for name in plan.live_at_peak)
+    share = max(several if plan.arenas else plan.lower_bound_bytes, 1)
     columns = ("live at the peak", "bytes", "share", "offset", "steps")
     listing = text.table(*columns, right=columns[1:])
     for name in plan.live_at_peak:
@@ -165,6 +172,12 @@ def arena_map(plan: MemoryPlan, columns: int = MAP_COLUMNS, rows: int = MAP_ROWS
     """
     from rich.text import Text
 
+    if plan.arenas:
+        return [
+            line
+            for pool, size in plan.arenas.items()
+            for line in (Text(pool), *arena_map(_one_pool(plan, pool, size), columns, rows))
+        ]
     blocks = plan.storage_placements() or dict(plan.placements)
     marks = dict(zip(blocks, cycle(MARKS), strict=False))
     colors = dict(zip(blocks, cycle(COLORS), strict=False))
@@ -188,6 +201,16 @@ def arena_map(plan: MemoryPlan, columns: int = MAP_COLUMNS, rows: int = MAP_ROWS
         legend.append(f" {text.printable(name)}  {p.size_bytes:,} B at {p.offset_bytes:,}")
         lines.append(legend)
     return lines
+
+
+def _one_pool(plan: MemoryPlan, pool: str, arena_bytes: int) -> MemoryPlan:
+    """What a plan has in one of its pools."""
+    storages = {
+        name: owners
+        for name, owners in plan.storages.items()
+        if plan.placements[owners[0]].pool == pool
+    }
+    return replace(plan, storages=storages, arena_bytes=arena_bytes, arenas={})
 
 
 def _live(blocks: Mapping[str, Placement], step: int) -> dict[str, Placement]:

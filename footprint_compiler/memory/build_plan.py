@@ -51,7 +51,7 @@ def plan_memory(
     bound = lower_bound(problem)
     arena_align = max([align_bytes, *(storage.align_bytes for storage in storages)])
     live = sorted((storages[index] for index in bound.live), key=lambda one: -one.size_bytes)
-    placements = _placements(program, storages, solution.offsets, pool)
+    placements = place_tensors(program, storages, solution.offsets, pool)
     plan = MemoryPlan(
         placements=placements,
         arena_bytes=solution.height + -solution.height % arena_align,
@@ -113,7 +113,7 @@ def _check_alignments(program: Program, align_bytes: int) -> None:
             raise PlanError(f"alignment of {name} is {align}, not a power of two")
 
 
-def _placements(
+def place_tensors(
     program: Program, storages: Sequence[Storage], offsets: Sequence[int], pool: str
 ) -> dict[str, Placement]:
     """Tensors in the program's order (views at their place inside the owner), then scratch."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from footprint_compiler.errors import ArtifactError
@@ -51,6 +51,9 @@ class MemoryPlan:
             own its bytes, in order of execution; more than one where a kernel works in place.
             Views are not listed: they lie inside their owner.
         tensor_align_bytes: alignment of every tensor that is not a view.
+        arenas: pool -> size of the arena there, where the plan uses several; the first is the one
+            of ``arena_bytes``, ``peak_bytes`` and ``lower_bound_bytes``, and holds inputs and
+            outputs. Empty for a plan of one arena.
     """
 
     placements: Mapping[str, Placement]
@@ -64,6 +67,7 @@ class MemoryPlan:
     optimal: bool
     storages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     tensor_align_bytes: int = 1
+    arenas: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def gap(self) -> float:
@@ -86,8 +90,17 @@ class MemoryPlan:
         return found
 
     def to_csv(self) -> str:
-        """``id,lower,upper,size,offset`` of each storage; ids count ``storages`` from 0."""
-        placements = list(self.storage_placements().values())
+        """``id,lower,upper,size,offset`` of each storage; ids count ``storages`` from 0.
+
+        Arenas of several pools are laid end to end.
+        """
+        base, start = {}, 0
+        for pool, size_bytes in self.arenas.items():
+            base[pool], start = start, start + size_bytes
+        placements = [
+            replace(part, offset_bytes=part.offset_bytes + base.get(part.pool, 0))
+            for part in self.storage_placements().values()
+        ]
         buffers = [
             Buffer(str(index), part.first_step, part.end_step, part.size_bytes)
             for index, part in enumerate(placements)
@@ -100,6 +113,7 @@ class MemoryPlan:
         values = asdict(self)
         values["placements"] = {name: asdict(part) for name, part in self.placements.items()}
         values["storages"] = {name: list(owners) for name, owners in self.storages.items()}
+        values["arenas"] = dict(self.arenas)
         return json.dumps({"version": FORMAT_VERSION, **values, "gap": self.gap}, indent=1) + "\n"
 
     @staticmethod
@@ -139,4 +153,5 @@ def _from_values(values: Mapping[str, Any]) -> MemoryPlan:
             name: tuple(str(owner) for owner in owners)
             for name, owners in values["storages"].items()
         },
+        arenas={str(pool): int(size) for pool, size in values.get("arenas", {}).items()},
     )

@@ -16,6 +16,7 @@ from footprint_compiler.errors import PlanError
 from footprint_compiler.memory.plan import MemoryPlan
 from footprint_compiler.memory.problem import Problem, Solution
 from footprint_compiler.memory.verify_geometry import check_geometry, meeting_boxes
+from footprint_compiler.memory.verify_pools import end_to_end
 from footprint_compiler.memory.verify_replay import replay_calls
 from footprint_compiler.memory.verify_rules import Root, find_roots, refuse_overlap, scratch_names
 from footprint_compiler.program import Program
@@ -66,6 +67,8 @@ def verify_plan(program: Program, plan: MemoryPlan) -> None:
     """
     roots = find_roots(program)
     _check_names(program, plan, roots)
+    if plan.arenas:
+        plan = end_to_end(program, plan)
     _check_arena(plan)
     _check_views(program, plan, roots)
     _check_alignment(program, plan, roots)

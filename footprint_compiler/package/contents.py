@@ -117,8 +117,13 @@ def gather(artifact: Artifact, label: Label, vectors: Sequence[Vector]) -> Conte
         vectors: inputs with the outputs that they must give; the example checks them.
 
     Raises:
-        ArtifactError: a part is missing.
+        ArtifactError: a part is missing, or the artifact has several arenas.
     """
+    if artifact.manifest.get("more_arenas"):
+        raise ArtifactError(
+            f"{artifact.path} has arenas in several pools, and packages bind one",
+            "Build it without --pools, or with one name.",
+        )
     files = artifact.manifest["files"]
     archive = _read(artifact.path / str(files["static_library"]))
     facts = {name: _read(artifact.path / name) for name in ("manifest.json", "plan.json")}
