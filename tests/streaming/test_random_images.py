@@ -17,7 +17,7 @@ from .machine import at_once, in_arena
 UNBOUNDED = float("inf")
 
 
-@settings(max_examples=250)
+@settings(max_examples=120)
 @given(random_images(), st.sampled_from([1, 8]))
 def test_a_streamed_program_computes_the_same(program: Program, align: int) -> None:
     streamed = select_segments(program, align, UNBOUNDED).program
@@ -33,7 +33,7 @@ def test_a_streamed_program_computes_the_same(program: Program, align: int) -> N
     assert streamed.macs == program.macs
 
 
-@settings(max_examples=250)
+@settings(max_examples=120)
 @given(random_images(), st.data())
 def test_every_cut_computes_the_same(program: Program, data: st.DataObject) -> None:
     """Any cut, not only a good one."""
@@ -41,7 +41,7 @@ def test_every_cut_computes_the_same(program: Program, data: st.DataObject) -> N
     assert in_arena(streamed, plan_memory(streamed, 1)) == at_once(program)
 
 
-@settings(max_examples=250)
+@settings(max_examples=120)
 @given(random_images(), st.data())
 def test_what_the_verifier_lets_pass_computes_the_same(
     program: Program, data: st.DataObject
