@@ -22,6 +22,7 @@ from footprint_compiler.graph import Graph
 from footprint_compiler.keep_tensors import Kept, copy_kernels, describe, find_kept, with_copies
 from footprint_compiler.kernels.c.kernel import CKernel
 from footprint_compiler.kernels.emit import Kernel
+from footprint_compiler.kernels.c.cores import fast_unit
 from footprint_compiler.kernels.machine import machine_of
 from footprint_compiler.lower import extract_program
 from footprint_compiler.lower_rows import bind_program, with_scratch
@@ -166,6 +167,8 @@ def compile_graph(
     trace = ValueTrace(graph.metadata.get("values", {})) if options.keep_tensors else None
     context = PassContext(target, options.explain, options.dump_ir, reporter, trace)
     unit = machine_of(target)
+    if options.optimize_for == "speed":
+        unit = replace(unit, c_unit=fast_unit(unit.c_unit))
     reporter.phase("choose layouts and fuse")
     single, grouped, module = fuse_graph(graph, options, context)
     origins = node_names(trace_fusion(single, grouped), graph.metadata.get("layers", {}))

@@ -16,3 +16,8 @@ _UNITS = {
 def unit_of(mcpu: str) -> str:
     """The set of C kernels for a core, or an empty string."""
     return _UNITS.get(mcpu, "")
+
+
+def fast_unit(unit: str) -> str:
+    """The set that spends flash on speed, or the same where there is none."""
+    return "dsp-wide" if unit == "dsp" else unit

@@ -1,12 +1,14 @@
 """Int8 kernels for Armv7E-M and the DSP extension of Armv8-M: Cortex-M4, M7, M33.
 
 SMLAD multiplies two pairs of 16-bit values; SXTB16 makes such pairs of bytes 0 and 2, or 1 and 3,
-of a word. Weights and activations are both unpacked like that, so no pair is ever shuffled.
+of a word. Weights and activations are both unpacked like that, so no pair is ever shuffled. The
+``wide`` form stores the weights of convolutions unpacked: twice the flash, fewer instructions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -26,29 +28,29 @@ from footprint_compiler.kernels.c.layer import (
     window_fields,
 )
 from footprint_compiler.kernels.c.operator import Operator
-from footprint_compiler.kernels.c.weights import WORD, scaled, sized, words
+from footprint_compiler.kernels.c.weights import WORD, pairs, scaled, sized, words
 
 _OUTPUT = 4
 """Parameter index of the output: after the input, weights, biases and mantissas."""
 
 
-def conv2d(operator: Operator, rings: Rings | None = None) -> CKernel | None:
+def conv2d(operator: Operator, rings: Rings | None = None, wide: bool = False) -> CKernel | None:
     """A convolution, depthwise or with one group; None for others."""
     layer = read_conv2d(operator)
     if layer is None:
         return None
     if layer.depthwise:
         return _depthwise(layer, rings)
-    return _convolution(layer, rings)
+    return _convolution(layer, rings, wide)
 
 
-def matmul(operator: Operator, rings: Rings | None = None) -> CKernel | None:
+def matmul(operator: Operator, rings: Rings | None = None, wide: bool = False) -> CKernel | None:
     """Rows of an activation times constant weights (K, N)."""
     layer = read_matmul(operator)
-    return None if layer is None or rings is not None else _convolution(layer, None)
+    return None if layer is None or rings is not None else _convolution(layer, None, wide)
 
 
-def _convolution(layer: Linear, rings: Rings | None) -> CKernel | None:
+def _convolution(layer: Linear, rings: Rings | None, wide: bool) -> CKernel | None:
     shape, codes = layer.shape, layer.codes
     if rings is None and shape.batch * shape.out_height * shape.out_width == 1:
         whole = shape.kernel == (shape.in_height, shape.in_width) and not any(shape.padding)
@@ -64,6 +66,7 @@ def _convolution(layer: Linear, rings: Rings | None) -> CKernel | None:
     features |= {"points"} if points else {"bytes"} if uneven else {"windows"}
     features |= {"tails"} if uneven and points else set()
     features |= {"dilated"} if flat.dilation[1] > 1 else set()
+    features |= {"wide"} if wide else set()
     features |= row_features(rings)
     same = is_same_place(flat, rings)
     return CKernel(
@@ -77,7 +80,7 @@ def _convolution(layer: Linear, rings: Rings | None) -> CKernel | None:
         },
         inputs=(0,),
         constants=(1, 2, 3),
-        pack=_by_turns(layer, 2),
+        pack=_by_turns(layer, 2, wide),
         features=frozenset(features),
         scratch_bytes=16 * groups + (4 * groups + 4 if uneven and not points else 0),
         in_place=(0,) if same else (),
@@ -101,21 +104,26 @@ def _dense(layer: Linear) -> CKernel:
         },
         inputs=(0,),
         constants=(1, 2, 3),
-        pack=_by_turns(layer, 4),
+        pack=_by_turns(layer, 4, False),
         features=frozenset(layer.codes.features | ({"tails"} if layer.depth % 4 else set())),
         scratch_bytes=8 * groups,
         macs=layer.shape.macs,
     )
 
 
-def _by_turns(layer: Linear, together: int) -> Pack:
-    """shift, then by ``together`` channels: biases, words of four weights by turns, multipliers."""
+def _by_turns(layer: Linear, together: int, wide: bool) -> Pack:
+    """shift, then by ``together`` channels: biases, words of four weights by turns, multipliers.
+
+    ``wide``: for each word of four weights, the pairs (0, 2) and (1, 3) of 16 bits.
+    """
 
     def pack(constants: Sequence[np.ndarray]) -> np.ndarray:
         weights, bias, mantissa = constants
         shift, multiplier = scaled(mantissa, layer.codes.left)
-        taps = words(sized(sized(layer.matrix(weights), 0, together), 1, 4))
-        blocks = taps.reshape(-1, together, taps.shape[1]).transpose(0, 2, 1)
+        taps = sized(sized(layer.matrix(weights), 0, together), 1, 4)
+        rows = (len(taps) // together, together, taps.shape[1] // 4)
+        unit = (pairs(taps) if wide else words(taps)).reshape(*rows, -1)
+        blocks = unit.transpose(0, 2, 1, 3)
         sides = [sized(side, 0, together).reshape(-1, together) for side in (bias, multiplier)]
         body = np.concatenate([sides[0], blocks.reshape(len(blocks), -1), sides[1]], axis=1)
         return np.concatenate([[shift], body.ravel()]).astype(WORD)
@@ -130,14 +138,14 @@ def _depthwise(layer: Linear, rings: Rings | None) -> CKernel | None:
     if rings is None:
         shape = along_rows(shape)
     height, width = shape.kernel
-    pairs = shape.kernel == (3, 3) and shape.stride[1] <= 2
+    by_pairs = shape.kernel == (3, 3) and shape.stride[1] <= 2
     columns = max(
         shape.padding[1] + shape.in_width, (shape.out_width - 1) * shape.stride[1] + width
     )
     features = set(codes.features)
     features |= {"tails"} if shape.in_channels % 4 else set()
-    features |= {f"pairs{shape.stride[1]}"} if pairs else set()
-    features |= {"single"} if pairs and shape.out_width % 2 else set()
+    features |= {f"pairs{shape.stride[1]}"} if by_pairs else set()
+    features |= {"single"} if by_pairs and shape.out_width % 2 else set()
     features |= row_features(rings)
     return CKernel(
         "depthwise",
@@ -146,7 +154,7 @@ def _depthwise(layer: Linear, rings: Rings | None) -> CKernel | None:
         {
             **window_fields(shape, rings, _OUTPUT),
             "pitch": 2 * columns,
-            "pairs": int(pairs),
+            "pairs": int(by_pairs),
             **code_fields(codes, pair(-codes.zero_point)),
         },
         inputs=(0,),
@@ -175,7 +183,9 @@ def _by_four_channels(layer: Linear) -> Pack:
     return pack
 
 
-GENERATORS: dict[str, Callable[[Operator, Rings | None], CKernel | None]] = {
-    "quantized_conv2d": conv2d,
-    "quantized_matmul": matmul,
-}
+def generators(wide: bool) -> dict[str, Callable[[Operator, Rings | None], CKernel | None]]:
+    """Operator name -> generator."""
+    return {
+        "quantized_conv2d": partial(conv2d, wide=wide),
+        "quantized_matmul": partial(matmul, wide=wide),
+    }

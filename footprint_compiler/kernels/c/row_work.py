@@ -32,6 +32,7 @@ class _Costs:
 
 _COSTS = {
     "dsp": _Costs(row=50, column=4.5, tap=6, pixel=30, weight=5),
+    "dsp-wide": _Costs(row=50, column=4.5, tap=6, pixel=30, weight=5),
     "mve": _Costs(row=40, column=4, tap=6.5, pixel=22, weight=0),
     "thumb1": _Costs(row=40, column=6, tap=4, pixel=45, weight=6),
     "thumb2": _Costs(row=30, column=5, tap=3, pixel=15, weight=4),
@@ -46,7 +47,7 @@ def row_work(shape: ConvShape, unit: str) -> float:
         unit: a name that ``cores.unit_of`` gives.
     """
     if shape.groups == 1:
-        alone = shape.out_width % 2 == 1 and unit == "dsp"
+        alone = shape.out_width % 2 == 1 and unit.startswith("dsp")
         return (shape.out_width + 1) / shape.out_width if alone else 1.0
     costs = _COSTS[unit]
     expand = costs.row + costs.column * shape.in_width

@@ -33,3 +33,9 @@ def sized(array: np.ndarray, axis: int, multiple: int) -> np.ndarray:
 def words(array: np.ndarray) -> np.ndarray:
     """Bytes as little-endian words; the last axis is a multiple of four."""
     return np.ascontiguousarray(array.astype(np.int8)).view(WORD)
+
+
+def pairs(array: np.ndarray) -> np.ndarray:
+    """Each four bytes as two words of 16-bit values: bytes 0 and 2, then 1 and 3."""
+    fours = array.astype("<i2").reshape(*array.shape[:-1], -1, 2, 2)
+    return np.ascontiguousarray(np.swapaxes(fours, -1, -2)).view(WORD)[..., 0]

@@ -10,7 +10,7 @@ import numpy as np
 from footprint_compiler import runners
 from footprint_compiler.codegen.emit import emit_artifact
 from footprint_compiler.codegen.toolchain import find_toolchain
-from footprint_compiler.kernels.c.cores import unit_of
+from footprint_compiler.kernels.c.cores import fast_unit, unit_of
 from footprint_compiler.kernels.c.kernel import CKernel
 from footprint_compiler.kernels.c.source import render_source
 from footprint_compiler.kernels.c.units import generate
@@ -44,10 +44,13 @@ static void move(int8_t *to, const int8_t *from, int32_t count)
 """
 
 
-def run_layers(layers: Sequence[Layer], target_name: str, folder: Path) -> dict[str, np.ndarray]:
+def run_layers(
+    layers: Sequence[Layer], target_name: str, fast: bool, folder: Path
+) -> dict[str, np.ndarray]:
     """Layer name -> what its kernel wrote, or an empty array where it wrote past an end."""
     target = load_target(target_name)
     unit = unit_of(str(target.tvm["mcpu"]))
+    unit = fast_unit(unit) if fast else unit
     kernels, wrappers, calls = {}, [], []
     tensors: dict[str, TensorSpec] = {}
     constants: dict[str, np.ndarray] = {}

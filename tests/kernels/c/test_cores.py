@@ -10,18 +10,29 @@ import pytest
 from footprint_compiler import runners
 from footprint_compiler.targets import load_target
 from tests.kernels.c.board import run_layers
-from tests.kernels.c.layers import LAYERS
+from tests.kernels.c.layers import LAYERS, Layer
+
+CORES = [
+    ("cortex-m0plus", False),
+    ("cortex-m3", False),
+    ("cortex-m4", False),
+    ("cortex-m4", True),
+    ("cortex-m55", False),
+]
 
 
-@pytest.fixture(scope="module", params=["cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m55"])
-def found(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
-    ok, missing = runners.available(load_target(request.param))
+@pytest.fixture(scope="module", params=CORES, ids=lambda core: core[0] + " fast" * core[1])
+def found(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, np.ndarray]:
+    target, fast = request.param
+    ok, missing = runners.available(load_target(target))
     if not ok:
         pytest.skip(missing)
     folder: Path = tmp_path_factory.mktemp("kernels")
-    return run_layers(LAYERS, request.param, folder)
+    return run_layers(LAYERS, target, fast, folder)
 
 
 @pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.name)
-def test_layer(found: dict[str, np.ndarray], layer) -> None:
+def test_layer(found: dict[str, np.ndarray], layer: Layer) -> None:
     np.testing.assert_array_equal(found[layer.name], layer.result)
