@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from footprint_compiler.validation.session import LayerReport
 
 DUMP = "build with --keep-tensors added; `fpc run` then writes every tensor under its ONNX name"
-LONGEST = 40
+LONGEST = 24
 """Characters of a name in a table; JSON has all of them."""
 
 
@@ -96,7 +96,6 @@ def draw_layers(screen: Console, report: LayerReport) -> None:
     listing = text.table(*columns, "", right=tuple(c for c in columns if c in right))
     for column in listing.columns:
         column.no_wrap = column.header not in ("tensor", "computes")
-    listing.columns[1].min_width = 20
     for layer in layers:
         cells = {
             "step": str(layer.tensor.step),

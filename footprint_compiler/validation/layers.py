@@ -147,6 +147,11 @@ class LayerComparison:
             self._floating.add(real, kept, self._specs, self._from_float)
 
     @property
+    def without_floats(self) -> bool:
+        """Whether a float model is given, but has no tensor of the build under its name."""
+        return self._floating is not None and not self._floating.counterparts
+
+    @property
     def layers(self) -> tuple[Layer, ...]:
         """One for each tensor, in order of execution.
 

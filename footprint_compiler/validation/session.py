@@ -121,6 +121,8 @@ def compare_layers(
             host = _runner(native)
         specs = _with_steps(kept, request.model)
         comparison = LayerComparison(tensors, specs, models, request.tolerance, host)
+        if comparison.without_floats:
+            reporter.log(f"{request.floating} names no tensor of the build", "warning")
         run, plain = _runner(kept), _runner(artifact)
         reporter.phase("compare the tensors")
         for done, sample in enumerate(samples):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,38 +15,13 @@ from click.testing import Result
 import footprint_compiler as fpc
 from footprint_compiler.errors import ArtifactError
 from footprint_compiler.options import BuildOptions
-from footprint_compiler.program import KernelCall, Program
 from footprint_compiler.validation.bisect import bisect
 from footprint_compiler.validation.difference import Tolerance
 from footprint_compiler.validation.references import evaluator
 from footprint_compiler.validation.session import LayerReport, Request, compare_layers
 from tests.validation.networks import float_model, quantized_model, sample, saved
 
-compiler = importlib.import_module("footprint_compiler.build")
 KEEP = BuildOptions(name="m", keep_tensors=True)
-
-
-def spoil(program: Program, call: KernelCall) -> Program:
-    """The weights of a call with the other sign, whatever their order on this target."""
-    name = next(name for name in call.inputs if name in program.constants)
-    return replace(program, constants={**program.constants, name: -program.constants[name]})
-
-
-@pytest.fixture
-def planted(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """``planted(node)``: from now on, builds get the constants of this ONNX node wrong."""
-
-    def plant(node: str) -> None:
-        correct = compiler.compile_graph
-
-        def wrong(*arguments: Any) -> Any:
-            made = correct(*arguments)
-            (call,) = (call for call in made.program.calls if node in call.layers)
-            return replace(made, program=spoil(made.program, call))
-
-        monkeypatch.setattr(compiler, "compile_graph", wrong)
-
-    return plant
 
 
 def compared(path: Path, build: fpc.Artifact, **options: Any) -> LayerReport:
@@ -191,6 +164,18 @@ def test_a_fault_of_the_emulated_build_alone(
     assert found.first.tensor.name == "c_q"
     equal = [layer.host is not None and layer.host.largest == 0 for layer in report.layers]
     assert equal[:3] == [True, True, False]
+
+
+def test_codes_for_inputs_and_outputs(tmp_path: Path):
+    """The file has a float input; the build takes its codes."""
+    path = saved(quantized_model(), tmp_path)
+    options = BuildOptions(name="m", keep_tensors=True, io="int8")
+    build = fpc.build(path, options=options, out=tmp_path / "m")
+    codes = np.clip(np.rint(sample(1)["x"] * 64), -128, 127).astype(np.int8)
+    assert build.inputs[0].dtype == "int8"
+    report = compare_layers(build, Request(path, reference="exact"), [{"x": codes}])
+    assert [layer.tensor.name for layer in report.layers] == [f"{name}_q" for name in "abcdefy"]
+    assert all(layer.reference.largest == 0 for layer in report.layers)
 
 
 def test_the_command(fpc: Callable[..., Result], digits: Path, tmp_path: Path):
