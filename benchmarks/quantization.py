@@ -2,6 +2,7 @@
 
     python benchmarks/quantization.py ZOO [--models kws01,vww01,ic01,digits,...] [--splits 3]
                                           [--rows int8,int4w8a,...] [--artifact] [--json FILE]
+                                          [--nncf PYTHON]
 
 ZOO holds models/NAME/model.onnx and data/*.npz. Each split takes a random part of the data for
 calibration and evaluates on the rest. Printed is one table in Markdown for each model, the mean of
@@ -14,6 +15,7 @@ int8, int16a, int4w8a
 artifact   with --artifact: the library that fpc builds from the int8 one, for this machine
 ort-*      onnxruntime.quantization.quantize_static after its own pre-processing, QDQ, int8 weights
            per channel, int8 activations; by calibration method; graph optimizations off
+nncf       with --nncf: NNCF, run by that Python; its defaults, on the same samples
 
 Columns: accuracy with its binomial standard error (of the samples in all test parts together, each
 counted once); the drop against float, with the standard error of a paired difference; the share of
@@ -31,6 +33,7 @@ import contextlib
 import io
 import json
 import logging
+import subprocess
 import sys
 import tempfile
 import warnings
@@ -152,6 +155,21 @@ def ort_static(model: Path, samples: Samples, method: str, folder: Path) -> onnx
     return onnx.load(out)
 
 
+def nncf_static(python: str, model: Path, samples: Samples, folder: Path) -> onnx.ModelProto:
+    """Another peer, in a process of its own."""
+    (name,) = samples[0]
+    np.savez(folder / "samples.npz", **{name: np.stack([sample[name] for sample in samples])})
+    script = Path(__file__).with_name("nncf_static.py")
+    out = folder / "nncf.onnx"
+    done = subprocess.run(
+        [python, script, model, folder / "samples.npz", out],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise RuntimeError(done.stderr.strip().splitlines()[-1])
+    return onnx.load(out)
+
+
 def scores(model: onnx.ModelProto, samples: Samples) -> np.ndarray:
     """First output of every sample, before a final Softmax."""
     name = compared(model)[0]
@@ -159,7 +177,9 @@ def scores(model: onnx.ModelProto, samples: Samples) -> np.ndarray:
     return np.stack([runner.run(sample)[name].ravel() for sample in samples])
 
 
-def split(case: Case, seed: int, rows: list[str], artifact: bool) -> dict[str, Any]:
+def split(
+    case: Case, seed: int, rows: list[str], artifact: bool, nncf: str | None
+) -> dict[str, Any]:
     """Every row for one random split."""
     shape = {"input_1": (1, *case.inputs.shape[1:])} if case.inputs.ndim == 4 else {}
     shapes = shape if _is_dynamic(case.model) else {}
@@ -185,7 +205,10 @@ def split(case: Case, seed: int, rows: list[str], artifact: bool) -> dict[str, A
                     found["artifact"], extra["sizes"] = _built(made.model, evaluation, folder)
             else:
                 try:
-                    peer = ort_static(static, calibration, row.removeprefix("ort-"), folder)
+                    if row == "nncf":
+                        peer = nncf_static(str(nncf), static, calibration, folder)
+                    else:
+                        peer = ort_static(static, calibration, row.removeprefix("ort-"), folder)
                 except Exception as error:  # the peer raises many types
                     extra[row] = f"failed: {type(error).__name__}: {error}"
                     continue
@@ -262,6 +285,7 @@ def main() -> None:
     parser.add_argument("--rows", default=",".join(ROWS))
     parser.add_argument("--splits", type=int, default=3)
     parser.add_argument("--artifact", action="store_true")
+    parser.add_argument("--nncf", metavar="PYTHON")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -269,8 +293,11 @@ def main() -> None:
     results: dict[str, list[dict[str, Any]]] = {}
     for name in options.models.split(","):
         case = CASES[name](options.zoo)
-        rows = options.rows.split(",")
-        splits = [split(case, seed, rows, options.artifact) for seed in range(options.splits)]
+        rows = options.rows.split(",") + (["nncf"] if options.nncf else [])
+        splits = [
+            split(case, seed, rows, options.artifact, options.nncf)
+            for seed in range(options.splits)
+        ]
         tested = len(case.inputs) - case.calibration
         print(f"\n{name}: {options.splits} splits of {case.calibration} for calibration, "
               f"{tested} for evaluation\n")  # fmt: skip

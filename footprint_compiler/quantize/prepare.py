@@ -99,6 +99,8 @@ def _upgraded(proto: onnx.ModelProto, source: str, opset: int) -> onnx.ModelProt
     version = max(o.version for o in proto.opset_import if o.domain in ("", "ai.onnx"))
     try:
         if version < opset:
+            # Before IR 4 initializers had to be inputs, too; the importer has dropped these.
+            proto.ir_version = max(proto.ir_version, 7)
             proto = onnx.version_converter.convert_version(proto, opset)
         if opset >= 21:
             proto.ir_version = max(proto.ir_version, FOUR_BITS_IR)

@@ -39,7 +39,7 @@ def spectrum() -> ir.Model:
 
 def test_a_spectrum_stays_in_float_and_the_rest_does_not() -> None:
     bench = Workbench(spectrum(), samples(SHAPE, 24))
-    first, mel, *rest = bench.full.linear
+    mel, *rest = bench.full.linear[1:]
     before = bench.sqnr(bench.assemble(Recipe()))
     found = fragile_nodes(bench, Recipe(), Reporter())
     assert before < 10

@@ -125,3 +125,20 @@ def test_quantized_models_are_refused() -> None:
     constants = {"s": np.float32(0.1), "z": np.int8(0)}
     with pytest.raises(UnsupportedModelError, match="quantized already: it has 1 QuantizeLinear"):
         prepare(model(nodes, [1, 3], constants))
+
+
+def test_an_old_file_whose_initializers_are_inputs() -> None:
+    proto = model(
+        [node("Conv", ["x", "w"], ["c"]), node("Relu", ["c"], ["y"])],
+        [1, 2, 5, 5],
+        {"w": weights(4, 2, 3, 3)},
+        opset=8,
+    )
+    proto.ir_version = 3
+    proto.graph.input.append(
+        helper.make_tensor_value_info("w", onnx.TensorProto.FLOAT, [4, 2, 3, 3])
+    )
+    changed = ir.serde.serialize_model(prepare(proto, opset=21)[0])
+    assert {o.version for o in changed.opset_import if o.domain == ""} == {21}
+    assert changed.ir_version >= 10
+    same_numbers(proto, changed)
