@@ -17,25 +17,28 @@ from footprint_compiler.artifact import Artifact
 from footprint_compiler.codegen.c_kernels import compile_c_kernels
 from footprint_compiler.codegen.emit import check_output, emit_artifact
 from footprint_compiler.codegen.objects import LoweredKernel, compile_objects, lower_kernel
+from footprint_compiler.errors import UsageError
 from footprint_compiler.frontend import import_model
 from footprint_compiler.graph import Graph
 from footprint_compiler.keep_tensors import Kept, copy_kernels, describe, find_kept, with_copies
+from footprint_compiler.kernels.c.cores import fast_unit
 from footprint_compiler.kernels.c.kernel import CKernel
 from footprint_compiler.kernels.emit import Kernel
-from footprint_compiler.kernels.c.cores import fast_unit
 from footprint_compiler.kernels.machine import machine_of
 from footprint_compiler.lower import extract_program
 from footprint_compiler.lower_rows import bind_program, with_scratch
-from footprint_compiler.memory import find_order, plan_memory, with_order
-from footprint_compiler.options import BuildOptions
+from footprint_compiler.memory import find_order, with_order
+from footprint_compiler.options import MOST_THREADS, BuildOptions
 from footprint_compiler.passes.base import PassContext, run_passes
-from footprint_compiler.passes.pipeline import fuse_phase, layout_phase, legalize_phase, merge_phase
 from footprint_compiler.passes.name_float_islands import recorded_islands
+from footprint_compiler.passes.pipeline import fuse_phase, layout_phase, legalize_phase, merge_phase
 from footprint_compiler.passes.trace_fusion import trace_fusion, trace_results
 from footprint_compiler.passes.trace_values import ValueTrace
+from footprint_compiler.plan_pools import choose_pools, plan_for_target
 from footprint_compiler.program import KernelCall, Program
 from footprint_compiler.progress import Reporter
 from footprint_compiler.runtime.loader import load
+from footprint_compiler.streaming.parallel import with_threads
 from footprint_compiler.streaming.select import select_segments, slowdown_of
 from footprint_compiler.targets import Target, load_target
 from footprint_compiler.tuning.apply import RecordsInForce, records_in_force
@@ -80,7 +83,9 @@ def build(
     machine = load_target(target)
     folder = Path(out) if out is not None else Path("build") / Path(model).stem
     name = options.name or identifier(folder.name.removesuffix(".tar"))
+    check_threads(options.threads, machine)
     check_output(folder, options.format)
+    choose_pools(machine, options)
     if options.quantize is not None:
         graph = quantized_graph(model, machine, options, reporter)
     else:
@@ -89,6 +94,20 @@ def build(
     if graph.metadata.get("shrinkage") and graph.metadata["shrinkage"].filters:
         reporter.log(str(graph.metadata["shrinkage"]))
     return build_graph(graph, machine, replace(options, name=name), folder, reporter)
+
+
+def check_threads(threads: int, target: Target) -> None:
+    """Whether an artifact for ``target`` can have so many threads.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    if not 1 <= threads <= MOST_THREADS:
+        raise UsageError(f"{threads} threads; give 1 to {MOST_THREADS}")
+    if threads > 1 and target.is_bare_metal:
+        raise UsageError(
+            f"{target.name} has no operating system and no threads", "Leave --threads out."
+        )
 
 
 def quantized_graph(
@@ -136,12 +155,7 @@ def build_graph(
     """Everything after the import."""
     compiled = compile_graph(graph, target, options, reporter)
     reporter.phase("plan the memory")
-    plan = plan_memory(
-        compiled.program,
-        tensor_alignment(target),
-        pool=target.arena_pool.name,
-        solve_nodes=options.solve_nodes,
-    )
+    plan = plan_for_target(compiled.program, target, options, tensor_alignment(target))
     program, layers = compiled.program, compiled.layers
     if options.keep_tensors:
         program, plan = with_copies(program, plan, compiled.kept, compiled.copies)
@@ -188,7 +202,9 @@ def compile_graph(
     order = find_order(program, align, solve_nodes=options.solve_nodes)
     program = with_order(program, order)
     slowdown = None if options.keep_tensors else slowdown_of(options)
-    if slowdown is not None:
+    if options.threads > 1 and not options.keep_tensors:
+        program = with_threads(program, max(1, unit.lanes("float32")))
+    elif slowdown is not None:
         reporter.phase("choose what runs row by row")
         program = select_segments(program, align, slowdown, unit.lanes("float32")).program
     program, used = bind_program(program, kernels)
@@ -209,6 +225,16 @@ def compile_graph(
     more = {symbol: lower_kernel(func, symbol, llvm) for symbol, func in extra.items()}
     objects += tuple(compile_objects(more, llvm))
     return Compiled(program, objects, layers, kept, copies)
+
+
+def _float_islands(module: Any, layers: Mapping[str, str]) -> tuple[tuple[str, str, str], ...]:
+    """(ONNX node, operator, reason) of what computes in float from quantized tensors."""
+    islands = recorded_islands(module)
+    names = node_names([(island.variable,) for island in islands], layers)
+    return tuple(
+        (name, island.operator, island.reason)
+        for (name,), island in zip(names, islands, strict=True)
+    )
 
 
 def fuse_graph(graph: Graph, options: BuildOptions, context: PassContext) -> tuple[Any, Any, Any]:
@@ -232,16 +258,6 @@ def _lower(
 
 def _schedule(
     call: KernelCall, kernels: Mapping[str, Kernel], records: RecordsInForce
-def _float_islands(module: Any, layers: Mapping[str, str]) -> tuple[tuple[str, str, str], ...]:
-    """(ONNX node, operator, reason) of what computes in float from quantized tensors."""
-    islands = recorded_islands(module)
-    names = node_names([(island.variable,) for island in islands], layers)
-    return tuple(
-        (name, island.operator, island.reason)
-        for (name,), island in zip(names, islands, strict=True)
-    )
-
-
 ) -> dict[str, str]:
     """Manifest entry that says whether a tuning record made the kernel of a call."""
     if call.segment is not None:

@@ -29,6 +29,7 @@ _OF_ONE_MODEL = {
     "weights": "--weights extern",
     "format": "--format tar",
     "threads": "--threads",
+    "pools": "--pools",
 }
 
 

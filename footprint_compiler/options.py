@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 SOLVE_NODES = 200_000
 #: Part of the instructions that a smaller arena may cost, as estimated.
 MAX_SLOWDOWN = 0.05
+#: Threads of an inference, at most.
+MOST_THREADS = 64
 
 
 @dataclass(frozen=True)
@@ -33,14 +35,16 @@ class BuildOptions:
         quantize: what to quantize the model with before it is compiled; None leaves it as it is.
         qdq: file that receives the quantized model, for ``fpc validate --model``.
         integer: run QDQ on integer kernels; otherwise in float32, operator by operator as written.
-        io: ``"float"`` for inputs and outputs as in the model, ``"int8"`` for the codes of its first
-            QuantizeLinear and its last DequantizeLinear.
+        io: ``"float"`` for inputs and outputs as in the model, ``"int8"`` for the codes of its
+            first QuantizeLinear and its last DequantizeLinear.
         shrink: remove channels that no output can depend on; see ``footprint_compiler.shrink``.
         keep_tensors: keep every tensor of the model that a kernel writes, as one more output; for
             finding faults.
         solve_nodes: limit of the exact search of the memory planner; 0 leaves it out.
         optimize_for: ``"ram"`` (the smallest arena at any speed), ``"balanced"`` (the smallest
             arena within ``max_slowdown``) or ``"speed"`` (no kernel runs row by row).
+        pools: RAM pools of the target for the arena, in a list with commas, the first for inputs
+            and outputs; ``"auto"`` for all; None for the one that the target prefers.
         max_ram, max_flash: bytes that the artifact may need; None: any.
         threads: that an inference may use; with more than one no kernel runs row by row.
         max_slowdown: instructions that running chains of layers row by row may add, as a fraction.
@@ -62,6 +66,7 @@ class BuildOptions:
     shrink: bool = True
     keep_tensors: bool = False
     solve_nodes: int = SOLVE_NODES
+    pools: str | None = None
     max_ram: int | None = None
     max_flash: int | None = None
     optimize_for: str = "balanced"

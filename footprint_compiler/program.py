@@ -69,10 +69,12 @@ class Segment:
         stages: calls of row kernels (with ``rows``), producers first; each has one output.
         rings: tensors between the stages. Ring i is scratch block i of the step; the blocks
             after the rings are the scratch of the stages, of one at a time.
+        parallel: threads may share the rows of the only stage.
     """
 
     stages: tuple[KernelCall, ...]
     rings: tuple[Ring, ...]
+    parallel: bool = False
 
 
 @dataclass(frozen=True)
@@ -118,9 +120,9 @@ class Program:
         constants: compile-time arrays by name, C-contiguous.
         views: tensors that lie inside another one.
         calls: kernel calls.
+        float_islands: (layer, operator, reason) of what computes in float from quantized tensors.
         model_macs: multiply-accumulates as the frontend counted them; 0 when it did not.
     """
-        float_islands: (layer, operator, reason) of what computes in float from quantized tensors.
 
     name: str
     inputs: tuple[TensorSpec, ...]
@@ -130,9 +132,9 @@ class Program:
     views: tuple[View, ...]
     calls: tuple[KernelCall, ...]
     model_macs: int = 0
+    float_islands: tuple[tuple[str, str, str], ...] = ()
 
     @property
-    float_islands: tuple[tuple[str, str, str], ...] = ()
     def macs(self) -> int:
         """Multiply-accumulates of one inference."""
         return self.model_macs or sum(call.macs for call in self.calls)

@@ -21,7 +21,7 @@ from footprint_compiler.cli.quantized import draw_outcome, outcome_json
 from footprint_compiler.cli.share import build_together
 from footprint_compiler.cli.sizes import parse_size
 from footprint_compiler.errors import UsageError
-from footprint_compiler.options import MAX_SLOWDOWN, SOLVE_NODES
+from footprint_compiler.options import MAX_SLOWDOWN, MOST_THREADS, SOLVE_NODES
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -94,6 +94,11 @@ def _number_or_text(content: str) -> str | int | float:
     help="In the library, or in a file of their own given by pointer.",
 )
 @click.option(
+    "--pools",
+    metavar="auto|NAME,...",
+    help="RAM of the target for the arena; hot tensors in the fastest.",
+)
+@click.option(
     "--max-ram", callback=parse_size, metavar="64KiB", help="Refuse a build that needs more RAM."
 )
 @click.option(
@@ -128,6 +133,13 @@ def _number_or_text(content: str) -> str | int | float:
     show_default=True,
     metavar="PERCENT",
     help="Estimated instructions that a smaller arena may cost.",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(1, MOST_THREADS),
+    default=1,
+    show_default=True,
+    help="Threads of an inference; with more than one, layers do not run row by row.",
 )
 @click.option(
     "--tuning-records",

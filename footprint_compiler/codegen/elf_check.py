@@ -30,6 +30,14 @@ LIBM_FUNCTIONS = frozenset(
     f"{base}{suffix}" for base in _LIBM_BASES.split() for suffix in ("", "f")
 )
 
+_THREAD_FUNCTIONS = (
+    "pthread_attr_init pthread_attr_destroy pthread_attr_setstacksize pthread_create pthread_join "
+    "pthread_mutex_init pthread_mutex_destroy pthread_mutex_lock pthread_mutex_unlock "
+    "pthread_cond_init pthread_cond_destroy pthread_cond_wait pthread_cond_broadcast sched_yield"
+)
+THREAD_FUNCTIONS = frozenset(_THREAD_FUNCTIONS.split())
+"""What the pool of a build with several threads calls; a build for one thread needs none."""
+
 _MODE = "(?:qi|hi|si|di|ti|hf|bf|sf|df)"
 _NOT_ON_ARM = re.compile(r"__(?:add|sub|mul|div|eq|ne|lt|le|gt|ge|unord|fix\w*|float\w*)[sd]f.*")
 _HELPER = re.compile(
@@ -49,6 +57,7 @@ class Externals:
     memory: tuple[str, ...]
     libm: tuple[str, ...]
     helpers: tuple[str, ...]
+    threads: tuple[str, ...] = ()
 
 
 def check_undefined(objects: Sequence[bytes], own: Iterable[str] = ()) -> Externals:
@@ -65,15 +74,17 @@ def check_undefined(objects: Sequence[bytes], own: Iterable[str] = ()) -> Extern
     wanted = {symbol for data in objects for symbol in undefined_symbols(data)} - defined
     memory = {name for name in wanted if is_memory_function(name)}
     libm = wanted & LIBM_FUNCTIONS
+    threads = wanted & THREAD_FUNCTIONS
     helpers = {name for name in wanted - memory - libm if _HELPER.fullmatch(name)}
     if any(ELFFile(io.BytesIO(data))["e_machine"] == "EM_ARM" for data in objects):
         helpers -= {name for name in helpers if _NOT_ON_ARM.fullmatch(name)}
-    foreign = sorted(wanted - memory - libm - helpers)
+    foreign = sorted(wanted - memory - libm - helpers - threads)
     if foreign:
         raise CodegenError(
             "the kernels need symbols that no artifact may need: " + ", ".join(foreign)
         )
-    return Externals(tuple(sorted(memory)), tuple(sorted(libm)), tuple(sorted(helpers)))
+    found = (tuple(sorted(names)) for names in (memory, libm, helpers, threads))
+    return Externals(*found)
 
 
 def check_machine(made: bytes, kernels: Sequence[bytes]) -> None:

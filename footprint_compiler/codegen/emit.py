@@ -37,6 +37,7 @@ from footprint_compiler.codegen.staging import (
     staged_folder,
 )
 from footprint_compiler.codegen.tar import make_tar
+from footprint_compiler.codegen.threads import thread_stack_bytes
 from footprint_compiler.codegen.toolchain import Toolchain, find_toolchain
 from footprint_compiler.codegen.weights import pack_weights
 from footprint_compiler.errors import OutputError, UsageError
@@ -87,11 +88,20 @@ def emit_artifact(
     kernel_objects = [data for data in kernel_objects if data]
     weights = pack_weights(program, align_bytes=16 if target.is_bare_metal else 64)
     interface = Interface(
-        program, plan, weights, options.weights == "extern", target.name, model_sha256
+        program,
+        plan,
+        weights,
+        options.weights == "extern",
+        target.name,
+        model_sha256,
+        options.threads,
     )
     with _scratch_folder() as folder:
         toolchain = find_toolchain(target, options.cc, folder)
         entry, weights_object = _compile(interface, toolchain, target)
+        if interface.threads > 1:
+            pool = _compile_pool(interface, toolchain, [entry, *kernel_objects])
+            kernel_objects = [pool, *kernel_objects]
         code = [entry, *kernel_objects]
         check_machine(entry, kernel_objects)
         externals = check_undefined(code, own=[f"{program.name}_weights"])
@@ -160,6 +170,20 @@ def _compile(
     return entry, toolchain.compile("weights.S")
 
 
+def _compile_pool(
+    interface: Interface, toolchain: Toolchain, code: Sequence[bytes], stack_bytes: int = 0
+) -> bytes:
+    """The object of the threads; a first one shows how much stack a thread needs."""
+    known = Footprint(0, len(interface.weights.data), 0, 0, 0, thread_stack_bytes=stack_bytes)
+    header = toolchain.folder / f"{interface.program.name}.h"
+    header.write_text(interface.render_header(known), encoding="utf-8")
+    (toolchain.folder / "pool.c").write_text(interface.render_pool(), encoding="utf-8")
+    pool = toolchain.compile("pool.c")
+    if stack_bytes:
+        return pool
+    return _compile_pool(interface, toolchain, code, _thread_stack(interface, [pool, *code]))
+
+
 def _measure(
     interface: Interface, target: Target, entry: bytes, code: Sequence[bytes]
 ) -> Footprint:
@@ -168,12 +192,23 @@ def _measure(
         code_bytes=size.code_bytes,
         constants_bytes=size.constants_bytes,
         weights_bytes=len(interface.weights.data),
-        arena_bytes=interface.arena_bytes,
+        arena_bytes=interface.arena_bytes + sum(one.size_bytes for one in interface.more_arenas),
         stack_bytes=worst_case_stack(code, interface.public_symbols),
-        context_bytes=measure_context(entry),
+        context_bytes=measure_context(entry, interface.threads, len(interface.more_arenas)),
+        threads=interface.threads,
+        thread_stack_bytes=_thread_stack(interface, code),
     )
-    arenas = {target.arena_pool.name: interface.arena_bytes}
+    known = {pool.name for pool in target.pools}
+    first = interface.first_pool if interface.first_pool in known else target.arena_pool.name
+    arenas = {first: interface.arena_bytes}
+    arenas |= {one.pool: one.size_bytes for one in interface.more_arenas}
     return replace(footprint, pools=use_of_pools(target, vars(footprint), arenas))
+
+
+def _thread_stack(interface: Interface, code: Sequence[bytes]) -> int:
+    if interface.threads == 1:
+        return 0
+    return thread_stack_bytes(worst_case_stack(code, [f"{interface.program.name}_worker"]))
 
 
 def _members(
@@ -222,7 +257,12 @@ def _link(
     script = interface.render_version_script()
     (toolchain.folder / "exports.map").write_text(script, encoding="utf-8")
     # Helpers come last, so that the system's libm wins over a copy among them.
-    wanted = ((externals.libm, "-lm"), (externals.memory, "-lc"), (externals.helpers, "-lgcc"))
+    wanted = (
+        (externals.threads, "-lpthread"),
+        (externals.libm, "-lm"),
+        (externals.memory, "-lc"),
+        (externals.helpers, "-lgcc"),
+    )
     libraries = [flag for names, flag in wanted if names]
     return toolchain.link_shared(
         list(members), library, version_script="exports.map", libraries=libraries

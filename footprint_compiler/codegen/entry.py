@@ -11,12 +11,15 @@ from typing import Any
 import jinja2
 
 from footprint_compiler.codegen.footprint import Footprint
+from footprint_compiler.codegen.more_arenas import MoreArena, more_arenas
 from footprint_compiler.codegen.rows import segment_source
+from footprint_compiler.codegen.threads import pool_words, shared_source
 from footprint_compiler.codegen.weights import Weights
 from footprint_compiler.errors import CodegenError
 from footprint_compiler.memory.plan import MemoryPlan
 from footprint_compiler.program import KernelCall, Program
 from footprint_compiler.streaming.direction import runs_downwards
+from footprint_compiler.streaming.parallel import is_shared, part_count
 from footprint_compiler.tensor import TensorSpec
 
 ABI_VERSION = 1
@@ -30,6 +33,7 @@ ERRORS = (
     ("ERROR_CONTEXT", "the context was not initialized"),
     ("ERROR_WEIGHTS", "the weights are missing, not aligned, or of another size"),
 )
+THREAD_ERRORS = (("ERROR_THREADS", "the threads cannot be started"),)
 PUBLIC_FUNCTIONS = ("init", "input", "output", "invoke", "error")
 
 _NOT_IN_COMMENT = re.compile(r"[^A-Za-z0-9_.,:;+\-/() \[\]]|//|/(?=\*)")
@@ -46,16 +50,34 @@ class Interface:
     extern_weights: bool
     target: str
     model_sha256: str
+    threads: int = 1
 
     @property
     def public_symbols(self) -> tuple[str, ...]:
         """Exported functions of the library."""
-        return tuple(f"{self.program.name}_{function}" for function in PUBLIC_FUNCTIONS)
+        functions = (*PUBLIC_FUNCTIONS, *(("deinit",) if self.threads > 1 else ()))
+        return tuple(f"{self.program.name}_{function}" for function in functions)
+
+    @property
+    def errors(self) -> tuple[tuple[str, str], ...]:
+        """(macro after the prefix, text) of every result, in the order of their codes."""
+        return (*ERRORS, *(THREAD_ERRORS if self.threads > 1 else ()))
 
     @property
     def arena_bytes(self) -> int:
         """Bytes of the arena; C has no empty arrays, so at least one."""
         return max(self.plan.arena_bytes, 1)
+
+    @property
+    def first_pool(self) -> str:
+        """Pool of the arena; empty where nothing is placed."""
+        pools = (*self.plan.arenas, *(part.pool for part in self.plan.placements.values()))
+        return next(iter(pools), "")
+
+    @property
+    def more_arenas(self) -> tuple[MoreArena, ...]:
+        """Arenas in other pools than the first."""
+        return more_arenas(self.plan)
 
     def render_header(self, footprint: Footprint) -> str:
         """``<name>.h``."""
@@ -86,10 +108,18 @@ class Interface:
             kernels=_prototypes(self.program),
             calls=calls,
             segments=segments,
+            jobs=[one for one in segments if one["job"] is not None],
             calls_use_arena=any(_uses(call, "a") for call in calls),
             calls_use_weights=any(_uses(call, "w") for call in calls),
-            message_bytes=max(len(text) for _, text in ERRORS) + 1,
+            calls_use_more=[
+                more for more in self.more_arenas if any(_uses(call, more.base) for call in calls)
+            ],
+            message_bytes=max(len(text) for _, text in self.errors) + 1,
         )
+
+    def render_pool(self) -> str:
+        """``pool.c``: the threads of a context."""
+        return _TEMPLATES.get_template("pool.c.j2").render(**self._common())
 
     def render_weights(self, file: str, *, arm: bool) -> str:
         """Assembler source that includes the weights from ``file``; ``@`` is a comment on Arm."""
@@ -126,7 +156,13 @@ class Interface:
             "outputs": [self._io(spec) for spec in self.program.outputs],
             "extern_weights": self.extern_weights,
             "flash_weights": not self.extern_weights and bool(self.weights.data),
-            "errors": [{"macro": macro, "text": c_string(text)} for macro, text in ERRORS],
+            "errors": [{"macro": macro, "text": c_string(text)} for macro, text in self.errors],
+            "more_arenas": self.more_arenas,
+            "init_more": "".join(
+                f",\n    void *{more.word}, size_t {more.word}_bytes" for more in self.more_arenas
+            ),
+            "threads": self.threads,
+            "pool_words": pool_words(self.threads),
         }
 
     def _io(self, spec: TensorSpec) -> dict[str, Any]:
@@ -158,23 +194,44 @@ class Interface:
             names = [inside.get(name, name) for name in (*stage.inputs, *stage.outputs)]
             names += [f"scratch:{step}:{first + index}" for index in range(len(stage.scratch))]
             arguments.append([self._pointer(name) for name in names])
-        source = segment_source(call, arguments, runs_downwards(call, self.offset_of))
+        job = self._job(step)
+        if job is None:
+            source = segment_source(call, arguments, runs_downwards(call, self.offset_of))
+        else:
+            source = shared_source(call, arguments[0])
         words = [word for group in arguments for word in group]
-        bases = [base for base in ("a", "w") if any(word.startswith(base) for word in words)]
+        every = ("a", *(arena.base for arena in self.more_arenas), "w")
+        bases = [base for base in every if any(word.startswith(f"{base} ") for word in words)]
         return {
             "function": source.function,
             "bases": bases,
             "counters": source.counters,
             "lines": source.lines,
             "comment": c_comment(", ".join(call.layers), _COMMENT_CHARACTERS),
+            "job": job,
         }
+
+    def _job(self, step: int) -> int | None:
+        """Number of the call among those that threads share; None for the others."""
+        if self.threads == 1 or not is_shared(self.program.calls[step]):
+            return None
+        return sum(is_shared(call) for call in self.program.calls[:step])
 
     def _pointer(self, name: str) -> str:
         if name in self.weights.offsets:
             return f"w + {self.weights.offsets[name]}"
-        return f"a + {self.offset_of(name)}"
+        offset = self.offset_of(name)
+        pool = self.plan.placements[name].pool
+        more = [arena.base for arena in self.more_arenas if arena.pool == pool]
+        return f"{more[0] if more else 'a'} + {offset}"
 
     def _call(self, step: int, call: KernelCall) -> dict[str, str]:
+        job = self._job(step)
+        if job is not None:
+            arguments = f"ctx, {job}, {part_count(call, self.threads)}"
+            layers = c_comment(", ".join(call.layers), _COMMENT_CHARACTERS)
+            run = f"{self.program.name}_pool_run"
+            return {"symbol": run, "arguments": arguments, "comment": layers}
         if call.segment is not None:
             bases = self._segment(step, call)["bases"]
             arguments = ", ".join(bases)

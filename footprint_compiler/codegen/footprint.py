@@ -12,6 +12,7 @@ from elftools.elf.elffile import ELFFile
 
 from footprint_compiler.codegen.pool_use import PoolUse
 from footprint_compiler.codegen.sections import Section, linked_sections
+from footprint_compiler.codegen.threads import pool_words
 from footprint_compiler.errors import CodegenError
 
 _UNWIND_INDEX = ".ARM.exidx"
@@ -30,6 +31,8 @@ class Footprint:
         static_bytes: writable globals of the library: none.
         constants_bytes: read-only data of the code: tables, messages, unwind tables.
         pools: the same bytes by memory of the target.
+        threads: of an inference, the caller's among them.
+        thread_stack_bytes: stack of each other thread.
     """
 
     code_bytes: int
@@ -40,6 +43,8 @@ class Footprint:
     static_bytes: int = 0
     constants_bytes: int = 0
     pools: tuple[PoolUse, ...] = ()
+    threads: int = 1
+    thread_stack_bytes: int = 0
 
     @property
     def flash_bytes(self) -> int:
@@ -48,8 +53,14 @@ class Footprint:
 
     @property
     def ram_bytes(self) -> int:
-        """Arena, stack, context and globals."""
-        return self.arena_bytes + self.stack_bytes + self.context_bytes + self.static_bytes
+        """Arena, stacks, context and globals."""
+        alone = self.arena_bytes + self.stack_bytes + self.context_bytes + self.static_bytes
+        return alone + self.threads_bytes
+
+    @property
+    def threads_bytes(self) -> int:
+        """Stacks of the threads other than the caller's."""
+        return (self.threads - 1) * self.thread_stack_bytes
 
     def as_json(self) -> dict[str, Any]:
         """The entry ``footprint`` of the manifest."""
@@ -59,6 +70,7 @@ class Footprint:
                 "stack_bytes": self.stack_bytes,
                 "context_bytes": self.context_bytes,
                 "static_bytes": self.static_bytes,
+                **({"threads_bytes": self.threads_bytes} if self.threads > 1 else {}),
                 "total_bytes": self.ram_bytes,
             },
             "flash": {
@@ -132,7 +144,11 @@ def _unwind_index_bytes(sections: Sequence[Section]) -> int:
     return 8 * (runs + 1)
 
 
-def measure_context(entry_object: bytes) -> int:
-    """``sizeof(NAME_ctx)``: two pointers and 32 bits, padded to the pointer's alignment."""
+def measure_context(entry_object: bytes, threads: int = 1, more_arenas: int = 0) -> int:
+    """``sizeof(NAME_ctx)``: two pointers and 32 bits, padded to the pointer's alignment; with
+    further arenas a pointer to each, with several threads also their pool.
+    """
     pointer_bytes = int(ELFFile(io.BytesIO(entry_object)).elfclass) // 8
-    return 3 * pointer_bytes
+    if threads == 1:
+        return (3 + more_arenas) * pointer_bytes
+    return -(-3 * pointer_bytes // 8) * 8 + 8 * pool_words(threads)

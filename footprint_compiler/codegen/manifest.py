@@ -48,6 +48,7 @@ def describe(build: Build, files: Mapping[str, str], sha256: Mapping[str, str]) 
     return {
         "format": FORMAT,
         "abi_version": ABI_VERSION,
+        "threads": interface.threads,
         "name": program.name,
         "target": target.name,
         "model": {
@@ -68,12 +69,16 @@ def describe(build: Build, files: Mapping[str, str], sha256: Mapping[str, str]) 
         },
         "macs": program.macs,
         "integer_macs": sum(call.macs for call in program.calls if _in_integers(program, call)),
-        "arena": {"bytes": build.footprint.arena_bytes, "align_bytes": plan.align_bytes},
-        "weights": {
         "float_islands": [
             {"layer": layer, "operator": operator, "reason": reason}
             for layer, operator, reason in program.float_islands
         ],
+        "arena": {"bytes": interface.arena_bytes, "align_bytes": plan.align_bytes},
+        "more_arenas": [
+            {"pool": arena.pool, "bytes": arena.size_bytes, "macro": arena.macro}
+            for arena in interface.more_arenas
+        ],
+        "weights": {
             "mode": "extern" if interface.extern_weights else "flash",
             "bytes": build.footprint.weights_bytes,
             "align_bytes": interface.weights.align_bytes,
@@ -83,6 +88,7 @@ def describe(build: Build, files: Mapping[str, str], sha256: Mapping[str, str]) 
             "memory": list(build.externals.memory),
             "libm": list(build.externals.libm),
             "helpers": list(build.externals.helpers),
+            "threads": list(build.externals.threads),
         },
         "tvm_target": dict(sorted(target.tvm.items())),
         "cpu_features": _cpu_features(target),

@@ -11,7 +11,7 @@ _LABELS = {"ram": "RAM", "flash": "flash"}
 
 
 def check_budget(report: MemoryReport, options: BuildOptions) -> None:
-    """Compare the totals of a build with ``max_ram`` and ``max_flash``.
+    """Compare the totals of a build with ``max_ram``, ``max_flash``, and named pools with theirs.
 
     Raises:
         BudgetError: one is exceeded; its ``lines`` say what the memory is made of, and what would
@@ -26,6 +26,13 @@ def check_budget(report: MemoryReport, options: BuildOptions) -> None:
         if limit is not None and needed > limit:
             kinds.add(kind)
             over.append(f"{label} is {needed:,} B of {limit:,} B ({needed - limit:,} B too much)")
+    for pool in footprint.get("pools", ()) if options.pools else ():
+        if pool["kind"] == "ram" and pool["used_bytes"] > pool["size_bytes"]:
+            kinds.add("ram")
+            over.append(
+                f"the pool {pool['name']} has {pool['size_bytes']:,} B, "
+                f"{pool['used_bytes']:,} B are needed there"
+            )
     if over:
         raise BudgetError(
             "; ".join(over),

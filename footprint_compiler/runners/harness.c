@@ -47,6 +47,14 @@ static unsigned char weights[Model_WEIGHTS_BYTES ? Model_WEIGHTS_BYTES : 1]
     __attribute__((section(".bss.fpc_weights"), aligned(Model_WEIGHTS_ALIGN)));
 #endif
 
+#if defined(Model_MORE_BLOCKS)
+/* Arenas in other pools, each between two guards. */
+static const struct {
+    unsigned char *start;
+    size_t bytes;
+} more_blocks[] = {Model_MORE_BLOCKS};
+#endif
+
 static const size_t input_bytes[] = Model_INPUT_BYTES;
 static const size_t output_bytes[] = Model_OUTPUT_BYTES;
 
@@ -118,9 +126,10 @@ static int start(Model_CTX *ctx)
     int file = port_open("weights.bin", 0);
     need(file >= 0 && port_read(file, weights, Model_WEIGHTS_BYTES) == 0, "cannot read weights\n");
     port_close(file);
-    return Model_INIT(ctx, memory.arena, Model_ARENA_BYTES, weights, Model_WEIGHTS_BYTES);
+    return Model_INIT(
+        ctx, memory.arena, Model_ARENA_BYTES Model_MORE_ARGUMENTS, weights, Model_WEIGHTS_BYTES);
 #else
-    return Model_INIT(ctx, memory.arena, Model_ARENA_BYTES);
+    return Model_INIT(ctx, memory.arena, Model_ARENA_BYTES Model_MORE_ARGUMENTS);
 #endif
 }
 
@@ -130,6 +139,13 @@ static void examine_guards(report *found)
     size_t arena = sizeof memory.pad;
     uint32_t below = count_changed(block, 0, arena);
     uint32_t above = count_changed(block, arena + Model_ARENA_BYTES, sizeof memory);
+#if defined(Model_MORE_BLOCKS)
+    for (size_t i = 0; i < sizeof more_blocks / sizeof more_blocks[0]; i++) {
+        size_t bytes = more_blocks[i].bytes, end = Model_GUARD_BYTES + bytes;
+        below += count_changed(more_blocks[i].start, 0, Model_GUARD_BYTES);
+        above += count_changed(more_blocks[i].start, end, end + Model_GUARD_BYTES);
+    }
+#endif
     found->guards_below = below > found->guards_below ? below : found->guards_below;
     found->guards_above = above > found->guards_above ? above : found->guards_above;
 }
@@ -173,6 +189,10 @@ int main(void)
     need(asked.magic == MAGIC, "in.bin is not a request\n");
     paint((unsigned char *)&memory, sizeof memory);
     paint(stack, sizeof stack);
+#if defined(Model_MORE_BLOCKS)
+    for (size_t i = 0; i < sizeof more_blocks / sizeof more_blocks[0]; i++)
+        paint(more_blocks[i].start, more_blocks[i].bytes + 2 * Model_GUARD_BYTES);
+#endif
     if (asked.trap_unaligned)
         port_trap_unaligned();
     found.init_result = start(&ctx);

@@ -52,7 +52,14 @@ def find_library(artifact: Artifact) -> Library:
 
     Raises:
         ArtifactError: one of them is missing.
+        RunnerError: the library starts threads.
     """
+    threads = int(artifact.manifest.get("threads", 1))
+    if threads > 1:
+        raise RunnerError(
+            f"{artifact.path} is built for {threads} threads, which the harness does not have",
+            "Build it with --threads 1 to run it in an emulator.",
+        )
     files = artifact.manifest.get("files", {})
     archive = artifact.path / str(files.get("static_library", f"lib{artifact.name}.a"))
     weights = artifact.path / f"{artifact.name}.weights.bin"
@@ -90,6 +97,7 @@ def model_header(artifact: Artifact, stack_bytes: int) -> str:
     for kind, specs in (("INPUT", artifact.inputs), ("OUTPUT", artifact.outputs)):
         sizes = ", ".join(f"{upper}_{kind}_{i}_BYTES" for i in range(len(specs))) or "0"
         lines += [f"#define Model_{kind}_BYTES {{{sizes}}}"]
+    lines += _more_arenas(artifact)
     lines += [
         f"#define Model_STACK_BLOCK {stack_bytes}",
         f"#ifdef {upper}_WEIGHTS_ALIGN",
@@ -102,6 +110,30 @@ def model_header(artifact: Artifact, stack_bytes: int) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _more_arenas(artifact: Artifact) -> list[str]:
+    """Blocks in other pools: their guards, the arguments of init, and a table to examine them."""
+    upper, more = artifact.name.upper(), artifact.manifest.get("more_arenas", [])
+    if not more:
+        return ["#define Model_MORE_ARGUMENTS"]
+    sizes = [f"{upper}_{arena['macro']}_BYTES" for arena in more]
+    lines = [
+        f"static unsigned char more_{index}[Model_GUARD_BYTES + {size} + Model_GUARD_BYTES]\n"
+        f'    __attribute__((section(".bss.fpc_arena"), aligned({upper}_ARENA_ALIGN)));'
+        for index, size in enumerate(sizes)
+    ]
+    arguments = "".join(
+        f", more_{index} + Model_GUARD_BYTES, {size}" for index, size in enumerate(sizes)
+    )
+    table = ", ".join(f"{{more_{index}, {size}}}" for index, size in enumerate(sizes))
+    # A guard must keep the alignment of what follows it.
+    return [
+        f"#define Model_GUARD_BYTES (256 + {upper}_ARENA_ALIGN - 256 % {upper}_ARENA_ALIGN)",
+        *lines,
+        f"#define Model_MORE_ARGUMENTS {arguments}",
+        "#define Model_MORE_BLOCKS " + table,
+    ]
+
+
 def _parts(artifact: Artifact, library: Library, stack_bytes: int) -> Parts:
     footprint = artifact.manifest["footprint"]
     weights_bytes = int(footprint["flash"]["weights_bytes"])
@@ -111,7 +143,8 @@ def _parts(artifact: Artifact, library: Library, stack_bytes: int) -> Parts:
     return Parts(
         code_bytes=code_bytes,
         constant_bytes=constants_bytes + (0 if extern else weights_bytes),
-        arena_bytes=int(footprint["ram"]["arena_bytes"]) + 1024,
+        arena_bytes=int(footprint["ram"]["arena_bytes"])
+        + 1024 * (1 + len(artifact.manifest.get("more_arenas", ()))),
         stack_bytes=stack_bytes,
         weights_bytes=library.weights.stat().st_size if library.weights else 0,
     )

@@ -92,4 +92,5 @@ def bench_locally(
             if i >= warmup:
                 times_us.append(elapsed / 1000.0)
     low, middle, high = np.percentile(times_us, [0, 50, 99])
-    return BenchResult(float(low), float(middle), float(high), 1, len(times_us))
+    threads = int(artifact.manifest.get("threads", 1))
+    return BenchResult(float(low), float(middle), float(high), threads, len(times_us))

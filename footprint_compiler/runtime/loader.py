@@ -41,10 +41,16 @@ class Model:
         self._lock = threading.Lock()
         arena = artifact.manifest["arena"]
         self._arena = _aligned(int(arena["bytes"]), int(arena["align_bytes"]))
+        self._more_arenas = [
+            _aligned(int(more["bytes"]), int(arena["align_bytes"]))
+            for more in artifact.manifest.get("more_arenas", ())
+        ]
         self._weights = _read_weights(artifact)
         library = _open_library(artifact.library)
-        self._close_library = weakref.finalize(self, _close_library, library)
-        self._context = ctypes.create_string_buffer(64)
+        size = int(artifact.manifest["footprint"]["ram"]["context_bytes"])
+        self._context = ctypes.create_string_buffer(max(size, 64))
+        end = getattr(library, f"{artifact.name}_deinit", None)
+        self._close_library = weakref.finalize(self, _close_library, library, end, self._context)
         self._bind(library)
         self._input_views = tuple(
             self._view(self._input(self._context, i), spec) for i, spec in enumerate(self.inputs)
@@ -140,7 +146,8 @@ class Model:
         self._error.argtypes, self._error.restype = [ctypes.c_int], ctypes.c_char_p
         for access in (self._input, self._output):
             access.argtypes, access.restype = [ctypes.c_void_p, ctypes.c_int], ctypes.c_void_p
-        blocks = [self._arena] if self._weights is None else [self._arena, self._weights]
+        blocks = [self._arena, *self._more_arenas]
+        blocks += [] if self._weights is None else [self._weights]
         init.restype = ctypes.c_int
         init.argtypes = (ctypes.c_void_p, *(ctypes.c_void_p, ctypes.c_size_t) * len(blocks))
         arguments = [value for block in blocks for value in (block.ctypes.data, block.nbytes)]
@@ -202,7 +209,11 @@ def _open_library(path: Path) -> ctypes.CDLL:
             raise RunnerError(f"cannot load {path}: {error}") from error
 
 
-def _close_library(library: ctypes.CDLL) -> None:
+def _close_library(library: ctypes.CDLL, end: Any, context: Any) -> None:
+    """Ends the threads of the context, if it has any; the code that they run goes away then."""
+    if end is not None:
+        end.argtypes, end.restype = [ctypes.c_void_p], None
+        end(context)
     handle: Any = library._handle
     close = ctypes.CDLL(None).dlclose
     close.argtypes, close.restype = [ctypes.c_void_p], ctypes.c_int

@@ -61,7 +61,12 @@ def test_the_manifest_has_the_keys_that_scripts_rely_on(artifact: Artifact) -> N
     assert manifest["plan"]["lower_bound_bytes"] == plan.lower_bound_bytes
     assert manifest["plan"]["gap"] == plan.gap
     assert manifest["macs"] == 128
-    assert manifest["externals"] == {"memory": ["memcpy"], "libm": ["expf"], "helpers": []}
+    assert manifest["externals"] == {
+        "memory": ["memcpy"],
+        "libm": ["expf"],
+        "helpers": [],
+        "threads": [],
+    }
     assert [row["kernel"] for row in manifest["layers"]][2:] == ["net_exp", "net_mean"]
     assert manifest["layers"][0]["layers"] == ["a/1"]
 
