@@ -71,6 +71,9 @@ class ChannelBlock:
 class ConvEmitter:
     """Emits the loop nest of one convolution, or of its output row ``row`` where that is given."""
 
+    advantage = 1.0
+    """Cost of direct convolution relative to this."""
+
     def __init__(
         self,
         shape: ConvShape,

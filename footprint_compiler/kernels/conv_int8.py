@@ -47,6 +47,9 @@ class DotConvEmitter:
         row: emit this output row alone.
     """
 
+    advantage = 1.0
+    """See ``ConvEmitter``."""
+
     def __init__(
         self, shape: ConvShape, unit: DotUnit, dtype: str, zero_point: int = 0, row: Any = None
     ) -> None:

@@ -6,6 +6,8 @@ from typing import Any
 
 from footprint_compiler.kernels.conv import ConvEmitter, ConvShape
 from footprint_compiler.kernels.conv_int8 import DotConvEmitter
+from footprint_compiler.kernels.conv_winograd import WinogradEmitter, winograd_size
+from footprint_compiler.kernels.decisions import choose
 from footprint_compiler.kernels.dot import DotUnit, LaneUnit
 from footprint_compiler.kernels.dot_rows import MatrixUnit, PairUnit
 from footprint_compiler.kernels.machine import Machine
@@ -20,7 +22,7 @@ def conv_emitter(
     dtypes: tuple[str, str, str],
     zero_point: int = 0,
     row: Any = None,
-) -> ConvEmitter | DotConvEmitter:
+) -> ConvEmitter | DotConvEmitter | WinogradEmitter:
     """The emitter of a convolution.
 
     Args:
@@ -33,6 +35,10 @@ def conv_emitter(
     dtype, weights, accumulator = dtypes
     small = min(shape.in_channels, shape.out_channels) // shape.groups < FEWEST
     eight = dtype in ("int8", "uint8") and (weights, accumulator) == ("int8", "int32")
+    if dtypes == ("float32",) * 3 and row is None and not machine.c_unit:
+        size, advantage = winograd_size(shape, machine)
+        if size and choose("algorithm", "winograd", ("winograd", "direct")) == "winograd":
+            return WinogradEmitter(shape, machine, size, advantage)
     if not machine.dot or not eight or (small and shape.groups > 1):
         return ConvEmitter(shape, machine, dtype, accumulator, zero_point, row)
     return DotConvEmitter(shape, dot_unit(machine, shape, dtype), dtype, zero_point, row)

@@ -11,7 +11,7 @@ import numpy as np
 from tvm import tirx
 
 from footprint_compiler.kernels.c.kernel import CKernel
-from footprint_compiler.kernels.c.units import c_kernel, row_window
+from footprint_compiler.kernels.c.units import c_kernel, row_windows
 from footprint_compiler.kernels.conv import ConvShape
 from footprint_compiler.kernels.conv_transpose import ConvTransposeEmitter
 from footprint_compiler.kernels.decisions import tunable
@@ -81,17 +81,17 @@ def emit_kernel(func: Any, machine: Machine, constant_params: frozenset[int]) ->
 def _in_c(func: Any, unit: str, c: CKernel) -> Kernel:
     """The C kernel of ``func``, with its row form where it has one."""
     kernel = Kernel(None, c.family, in_place=c.in_place, macs=c.macs, c=c)
-    found = row_window(func, unit)
+    found = row_windows(func, unit)
     if found is None:
         return kernel
-    height, window, work = found
+    height, windows, work = found
 
     def emit(rings: Mapping[int, int]) -> Kernel:
         row = c_kernel(func, unit, rings)
         assert row is not None  # what has a window has a kernel
         return replace(kernel, in_place=row.in_place, c=row)
 
-    return replace(kernel, rows=RowForm(height, {0: window}, emit, work))
+    return replace(kernel, rows=RowForm(height, windows, emit, work))
 
 
 def _position(fused: Fused, buffer: Any) -> int:
@@ -196,6 +196,7 @@ def _conv2d(fused: Fused, machine: Machine, constant_params: frozenset[int]) -> 
         )
 
     work = row_work(machine, (flat, emitter.pixels), (shape, narrow.pixels), dtypes[1])
+    work *= emitter.advantage  # one row is always convolved directly
     packs = {position: narrow.pack}
     return with_rows(kernel, fused, shape, row, packs, {position: own}, work)
 

@@ -192,11 +192,23 @@ def store_in_loop(acc: Any, count: int, dtype: str, store: Callable[[Any, Any], 
 
 
 def choose_tile(machine: Machine, dtype: str, pixels: int, channels: int) -> tuple[int, int]:
+    """(pixels, vectors) of the tile: a free choice, by default that of ``best_tile``."""
+    best, feasible = _tiles(machine, dtype, pixels, channels)
+    return choose("tile", best, feasible)
+
+
+def best_tile(machine: Machine, dtype: str, pixels: int, channels: int) -> tuple[int, int]:
     """(pixels, vectors) of the tile with the least estimated cycles per output.
 
     Per step a tile issues P * V multiply-adds and P + V loads, two of each per cycle, and no
     step is shorter than the latency of one accumulation.
     """
+    return _tiles(machine, dtype, pixels, channels)[0]
+
+
+def _tiles(
+    machine: Machine, dtype: str, pixels: int, channels: int
+) -> tuple[tuple[int, int], list[tuple[int, int]]]:
     lanes = machine.lanes(dtype)
     total_vectors = -(-channels // lanes)
     feasible = [
@@ -214,7 +226,7 @@ def choose_tile(machine: Machine, dtype: str, pixels: int, channels: int) -> tup
             for v, v_count in _split(total_vectors, tile[1])
         )
 
-    return choose("tile", min(feasible, key=cost), feasible)
+    return min(feasible, key=cost), feasible
 
 
 def _split(total: int, part: int) -> list[tuple[int, int]]:
