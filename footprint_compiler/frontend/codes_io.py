@@ -17,10 +17,9 @@ import onnx
 from onnx import helper
 
 from footprint_compiler.errors import UnsupportedModelError
-from footprint_compiler.frontend.quantized_io import annotated, graph_constants
+from footprint_compiler.frontend.quantized_io import MOVES, annotated, graph_constants
 from footprint_compiler.tensor import TensorSpec
 
-MOVES = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
 _REMEDY = "build with --io float, or quantize this tensor in the model"
 Row = tuple[str, str, str, str]
 

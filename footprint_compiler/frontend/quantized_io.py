@@ -10,9 +10,15 @@ import onnx
 
 from footprint_compiler.tensor import TensorSpec
 
+MOVES = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
+"""Operators that only move elements."""
+
 
 def annotate_inputs(graph: onnx.GraphProto, specs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
-    """Specs with the parameters of the DequantizeLinear nodes that alone read each input."""
+    """Specs with the parameters of the DequantizeLinear nodes that alone read each input.
+
+    One operator after the other that only moves elements may come before them.
+    """
     constants = graph_constants(graph)
     readers: dict[str, list[onnx.NodeProto]] = {}
     for node in graph.node:
@@ -21,6 +27,8 @@ def annotate_inputs(graph: onnx.GraphProto, specs: Sequence[TensorSpec]) -> tupl
     found = []
     for spec in specs:
         nodes = readers.get(spec.name, [])
+        while len(nodes) == 1 and nodes[0].op_type in MOVES:
+            nodes = readers.get(nodes[0].output[0], [])
         if nodes and all(n.op_type == "DequantizeLinear" for n in nodes):
             spec = annotated(spec, nodes[0], constants)
         found.append(spec)
@@ -34,6 +42,8 @@ def annotate_outputs(graph: onnx.GraphProto, specs: Sequence[TensorSpec]) -> tup
     found = []
     for spec in specs:
         node = writers.get(spec.name)
+        while node is not None and node.op_type in MOVES:
+            node = writers.get(node.input[0])
         if node is not None and node.op_type == "QuantizeLinear":
             spec = annotated(spec, node, constants)
         found.append(spec)

@@ -26,7 +26,7 @@ def _is_nearest(node: onnx.NodeProto) -> bool:
     attrs = {a.name: helper.get_attribute_value(a) for a in node.attribute}
     mode = attrs.get("mode", b"nearest")
     transform = attrs.get("coordinate_transformation_mode", b"half_pixel")
-    return mode == b"nearest" and transform != b"tf_crop_and_resize"
+    return bool(mode == b"nearest" and transform != b"tf_crop_and_resize")
 
 
 def _has_ceil(node: onnx.NodeProto) -> bool:

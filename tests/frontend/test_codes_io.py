@@ -128,3 +128,10 @@ def test_floats_for_codes_are_refused_with_the_formula() -> None:
     with pytest.raises(InputDataError) as caught:
         check_inputs([replace(spec, scale=None)], {"x": np.zeros(2, "float32")})
     assert "astype" in (caught.value.remedy or "")
+
+
+def test_scales_are_found_behind_operators_that_move() -> None:
+    body = f"q = Transpose <perm = [1, 0]> (t) {MIDDLE} y = Flatten <axis = 0> (p)"
+    graph = import_model(_model(body, "uint8[6,2] t", "int8[1,10] y"))
+    assert graph.inputs == (TensorSpec("t", (6, 2), "uint8", float(CONSTANTS["xs"]), 120),)
+    assert graph.outputs == (TensorSpec("y", (1, 10), "int8", float(CONSTANTS["ys"]), -7),)
