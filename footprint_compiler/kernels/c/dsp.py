@@ -12,6 +12,7 @@ from functools import partial
 
 import numpy as np
 
+from footprint_compiler.kernels.c.add import add
 from footprint_compiler.kernels.c.kernel import CKernel, Pack
 from footprint_compiler.kernels.c.layer import (
     Linear,
@@ -188,4 +189,5 @@ def generators(wide: bool) -> dict[str, Callable[[Operator, Rings | None], CKern
     return {
         "quantized_conv2d": partial(conv2d, wide=wide),
         "quantized_matmul": partial(matmul, wide=wide),
+        "quantized_add": partial(add, feature="saturate"),
     }

@@ -32,6 +32,7 @@ class CKernel:
         in_place: positions among ``inputs`` whose storage the output may take over.
         macs: multiply-accumulates.
         by_row: computes one output row, whose number is the last parameter.
+        rows: of the rings of inputs and output of an elementwise kernel by rows.
     """
 
     family: str
@@ -46,6 +47,7 @@ class CKernel:
     in_place: tuple[int, ...] = ()
     macs: int = 0
     by_row: bool = False
+    rows: tuple[int, ...] = ()
 
     @property
     def scratch(self) -> tuple[Scratch, ...]:

@@ -7,9 +7,11 @@ needs padding in memory. Depthwise layers multiply eight channels of 16 bits by 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
+from footprint_compiler.kernels.c.add import add
 from footprint_compiler.kernels.c.kernel import CKernel, Pack
 from footprint_compiler.kernels.c.layer import (
     Linear,
@@ -143,4 +145,5 @@ def _by_eight_channels(layer: Linear) -> Pack:
 GENERATORS: dict[str, Callable[[Operator, Rings | None], CKernel | None]] = {
     "quantized_conv2d": conv2d,
     "quantized_matmul": matmul,
+    "quantized_add": partial(add, feature="mve"),
 }

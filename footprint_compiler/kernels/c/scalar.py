@@ -11,6 +11,7 @@ from functools import partial
 
 import numpy as np
 
+from footprint_compiler.kernels.c.add import add
 from footprint_compiler.kernels.c.kernel import CKernel, Pack
 from footprint_compiler.kernels.c.layer import (
     Linear,
@@ -146,4 +147,5 @@ def generators(thumb1: bool) -> dict[str, Callable[[Operator, Rings | None], CKe
     return {
         "quantized_conv2d": partial(conv2d, thumb1=thumb1),
         "quantized_matmul": partial(matmul, thumb1=thumb1),
+        "quantized_add": partial(add, feature="" if thumb1 else "saturate"),
     }

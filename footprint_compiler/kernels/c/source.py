@@ -14,6 +14,7 @@ _PARTS = {
     "dsp_dense": ("dsp_expand.h",),
     "dsp_depthwise": ("dsp_expand.h",),
     "mve_conv": ("mve.h",),
+    "add": (),
     "scalar_conv": ("scalar.h",),
     "scalar_depthwise": ("scalar.h",),
     "mve_depthwise": ("mve.h",),
@@ -32,8 +33,10 @@ _TEMPLATES = jinja2.Environment(
 def render_source(kernels: Mapping[str, CKernel]) -> str:
     """C99 that defines every kernel under its symbol, and each shared function once."""
     templates = list(dict.fromkeys(kernel.template for kernel in kernels.values()))
-    parts = list(dict.fromkeys(part for name in templates for part in _PARTS.get(name, ())))
+    parts = list(dict.fromkeys(part for name in templates for part in _PARTS[name]))
     everything = frozenset(f for kernel in kernels.values() for f in kernel.features)
+    if "mve" in everything and "mve.h" not in parts:
+        parts.append("mve.h")
     text = [_render("common.h", everything, 0), *(_render(p, everything, 0) for p in parts)]
     for name in templates:
         own = [kernel for kernel in kernels.values() if kernel.template == name]
@@ -65,11 +68,19 @@ def _wrapper(symbol: str, kernel: CKernel) -> str:
     arguments.append("y")
     if kernel.scratch_bytes:
         parameters.append("void *scratch")
-    arguments.append("scratch" if kernel.scratch_bytes else "0")
+    if kernel.constants:
+        arguments.append("scratch" if kernel.scratch_bytes else "0")
     body = ""
     if kernel.by_row:
         parameters.append("int32_t row")
-        body = f"    y += {_row_at(kernel.layer)};\n"
+        if kernel.rows:
+            pointers = [*(f"x{i}" for i in range(len(kernel.inputs))), "y"]
+            body = "".join(
+                f"    {pointer} += ring_row(row, {rows}) * {kernel.layer['count']};\n"
+                for pointer, rows in zip(pointers, kernel.rows, strict=True)
+            )
+        else:
+            body = f"    y += {_row_at(kernel.layer)};\n"
         if kernel.function == "conv_points":
             arguments[1] = f"x0 + {_source_at(kernel.layer)}"
     arguments += _RANGES[kernel.function](kernel)
@@ -115,4 +126,5 @@ _RANGES: dict[str, Callable[[CKernel], list[str]]] = {
     "conv_points": _pixels,
     "depthwise_rows": _rows,
     "dense": _nothing,
+    "add": _nothing,
 }

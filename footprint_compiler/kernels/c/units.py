@@ -39,17 +39,21 @@ def generate(operator: Operator, unit: str, rings: Rings | None = None) -> CKern
     return generator(operator, rings) if generator else None
 
 
-def row_window(func: Any, unit: str) -> tuple[int, Window, float] | None:
-    """How the C kernel of ``func`` goes by rows: output rows, window of its input, work; or None.
+def row_windows(func: Any, unit: str) -> tuple[int, dict[int, Window], float] | None:
+    """How the C kernel of ``func`` goes by rows, or None where it does not.
 
-    The work is as in ``RowForm``.
+    Returns:
+        Rows of the output, the windows by parameter index, and the work, as in ``RowForm``.
     """
     operator = read_operator(func)
-    if operator is None or operator.name != "quantized_conv2d":
+    if operator is None or generate(operator, unit, {}) is None:
         return None
-    shape = conv_shape(operator)
-    if shape.batch != 1 or shape.out_height == 1 or c_kernel(func, unit, {}) is None:
+    shape = operator.shapes[-1]
+    if len(shape) != 4 or shape[0] != 1 or shape[1] == 1:
         return None
-    span = (shape.kernel[0] - 1) * shape.dilation[0] + 1
-    window = Window(shape.in_height, shape.stride[0], shape.padding[0], span)
-    return shape.out_height, window, row_work(shape, unit)
+    if operator.name == "quantized_add":
+        return shape[1], {0: Window(shape[1]), 1: Window(shape[1])}, 1.0
+    sizes = conv_shape(operator)
+    span = (sizes.kernel[0] - 1) * sizes.dilation[0] + 1
+    window = Window(sizes.in_height, sizes.stride[0], sizes.padding[0], span)
+    return shape[1], {0: window}, row_work(sizes, unit)

@@ -19,7 +19,7 @@ from footprint_compiler.options import BuildOptions
 from footprint_compiler.program import KernelCall, Program, Scratch
 from footprint_compiler.targets import load_target
 from footprint_compiler.tensor import TensorSpec
-from tests.kernels.c.layers import Layer
+from tests.kernels.c.layers import Layer, Sum
 
 GUARD = 16
 """Bytes before and after an output, and after the scratch."""
@@ -45,7 +45,7 @@ static void move(int8_t *to, const int8_t *from, int32_t count)
 
 
 def run_layers(
-    layers: Sequence[Layer], target_name: str, fast: bool, folder: Path
+    layers: Sequence[Layer | Sum], target_name: str, fast: bool, folder: Path
 ) -> dict[str, np.ndarray]:
     """Layer name -> what its kernel wrote, or an empty array where it wrote past an end."""
     target = load_target(target_name)
@@ -57,10 +57,7 @@ def run_layers(
     for number, layer in enumerate(layers):
         kernel = _kernel(layer, unit)
         kernels[f"inner{number}"] = kernel
-        assert kernel.pack is not None
-        weights, bias, multiplier = layer.constants
-        mantissa = np.broadcast_to(np.asarray(multiplier.mantissa, np.int32), bias.shape)
-        constants[f"w{number}"] = kernel.pack([weights, bias, mantissa])
+        constants[f"w{number}"] = _constant(layer, kernel)
         size = layer.result.size + 2 * GUARD
         tensors[f"x{number}"] = TensorSpec(f"x{number}", layer.x.shape, "int8")
         tensors[f"y{number}"] = TensorSpec(f"y{number}", (size,), "int8")
@@ -102,18 +99,29 @@ def run_layers(
     return {layer.name: _unguarded(outputs, i, layer) for i, layer in enumerate(layers)}
 
 
-def _kernel(layer: Layer, unit: str) -> CKernel:
+def _constant(layer: Layer | Sum, kernel: CKernel) -> np.ndarray:
+    """The block of weights, or the second operand of a sum."""
+    if isinstance(layer, Sum):
+        return layer.w
+    assert kernel.pack is not None
+    weights, bias, multiplier = layer.constants
+    mantissa = np.broadcast_to(np.asarray(multiplier.mantissa, np.int32), bias.shape)
+    return kernel.pack([weights, bias, mantissa])
+
+
+def _kernel(layer: Layer | Sum, unit: str) -> CKernel:
     rings = None
     if layer.ring is not None:
         heights = layer.x.shape[1], layer.result.shape[1]
-        rows = zip((0, 4), layer.ring, heights, strict=True)
+        output = len(layer.operator().shapes) - 1
+        rows = zip((0, output), layer.ring, heights, strict=True)
         rings = {at: ring for at, ring, height in rows if ring < height}
     kernel = generate(layer.operator(), unit, rings)
     assert kernel is not None, layer.name
     return kernel
 
 
-def _unguarded(outputs: Mapping[str, np.ndarray], number: int, layer: Layer) -> np.ndarray:
+def _unguarded(outputs: Mapping[str, np.ndarray], number: int, layer: Layer | Sum) -> np.ndarray:
     found = outputs[f"y{number}"]
     guards = np.concatenate([found[:GUARD], found[-GUARD:]])
     if np.any(guards != CANARY):
@@ -121,9 +129,10 @@ def _unguarded(outputs: Mapping[str, np.ndarray], number: int, layer: Layer) -> 
     return found[GUARD:-GUARD].reshape(layer.result.shape)
 
 
-def _wrapper(number: int, layer: Layer, kernel: CKernel) -> tuple[str, int]:
+def _wrapper(number: int, layer: Layer | Sum, kernel: CKernel) -> tuple[str, int]:
     """C that calls the kernel between guards, over its input or by rows where the layer says so."""
     inner, size = f"inner{number}", layer.result.size
+    second = "(const int8_t *)w" if isinstance(layer, Sum) else "w"
     own = kernel.scratch_bytes + -kernel.scratch_bytes % 8
     lines = [f"set((uint8_t *)y, {CANARY}, {size + 2 * GUARD});"]
     lines += [f"y += {GUARD};", f"set(scratch + {own}, {CANARY}, {GUARD});"]
@@ -133,10 +142,10 @@ def _wrapper(number: int, layer: Layer, kernel: CKernel) -> tuple[str, int]:
         total += _ring_bytes(layer)
         lines += _by_rows(number, layer, scratch, own + GUARD)
     elif layer.over:
-        assert kernel.in_place == (0,), layer.name
-        lines += [f"move(y, x, {size});", f"{inner}(y, w, y{scratch});"]
+        assert 0 in kernel.in_place, layer.name
+        lines += [f"move(y, x, {size});", f"{inner}(y, {second}, y{scratch});"]
     else:
-        lines += [f"{inner}(x, w, y{scratch});"]
+        lines += [f"{inner}(x, {second}, y{scratch});"]
     lines += [
         f"for (int32_t i = 0; i < {GUARD}; i++) {{",
         f"    y[-1] = scratch[{own} + i] == {CANARY} ? y[-1] : 0;",
@@ -147,31 +156,33 @@ def _wrapper(number: int, layer: Layer, kernel: CKernel) -> tuple[str, int]:
     return f"\n{head};\n{head}\n{{\n{body}}}\n", total
 
 
-def _row_bytes(layer: Layer) -> tuple[int, int]:
+def _row_bytes(layer: Layer | Sum) -> tuple[int, int]:
     return int(np.prod(layer.x.shape[2:])), int(np.prod(layer.result.shape[2:]))
 
 
-def _ring_bytes(layer: Layer) -> int:
+def _ring_bytes(layer: Layer | Sum) -> int:
     assert layer.ring is not None
     return sum(rows * size for rows, size in zip(layer.ring, _row_bytes(layer), strict=True)) + 16
 
 
-def _by_rows(number: int, layer: Layer, scratch: str, offset: int) -> list[str]:
+def _by_rows(number: int, layer: Layer | Sum, scratch: str, offset: int) -> list[str]:
     """Each row that a window needs goes into the ring just before, each result out just after."""
     assert layer.ring is not None
     rings, (size, out_size) = layer.ring, _row_bytes(layer)
     height, out_height = layer.x.shape[1], layer.result.shape[1]
-    span = (layer.w.shape[2] - 1) * layer.dilation[0] + 1
-    second = offset + rings[0] * size
+    is_sum = isinstance(layer, Sum)
+    span = 1 if is_sum else (layer.w.shape[2] - 1) * layer.dilation[0] + 1
+    second = "(const int8_t *)w" if is_sum else "w"
+    behind = offset + rings[0] * size
     return [
-        f"int8_t *from = (int8_t *)scratch + {offset}, *to = (int8_t *)scratch + {second};",
+        f"int8_t *from = (int8_t *)scratch + {offset}, *to = (int8_t *)scratch + {behind};",
         "int32_t have = 0;",
         f"for (int32_t row = 0; row < {out_height}; row++) {{",
         f"    int32_t end = row * {layer.stride[0]} - {layer.padding[0]} + {span};",
         f"    for (; have < end && have < {height}; have++) {{",
         f"        move(from + have % {rings[0]} * {size}, x + have * {size}, {size});",
         "    }",
-        f"    inner{number}(from, w, to{scratch}, row);",
+        f"    inner{number}(from, {second}, to{scratch}, row);",
         f"    move(y + row * {out_size}, to + row % {rings[1]} * {out_size}, {out_size});",
         "}",
     ]

@@ -8,7 +8,13 @@ from typing import Any
 import numpy as np
 
 from footprint_compiler.kernels.c.operator import Operator
-from footprint_compiler.quant.fixed_point import Multiplier, fixed_point, requantize, saturate
+from footprint_compiler.quant.fixed_point import (
+    Multiplier,
+    fixed_point,
+    requantize,
+    saturate,
+    shift_right_rounded,
+)
 from tests.kernels.reference import conv2d
 
 
@@ -79,6 +85,44 @@ class Layer:
         return Operator(name, arguments, shapes, ("int8", "int8", "int32", "int32", "int8"))
 
 
+@dataclass(frozen=True)
+class Sum:
+    """The sum of a tensor and a constant of its shape; attributes as of ``Layer``."""
+
+    name: str
+    x: np.ndarray
+    w: np.ndarray
+    zeros: tuple[int, int]
+    factors: tuple[int, int]
+    shift: int
+    out: tuple[int, int, int] = (0, -128, 127)
+    ring: tuple[int, int] | None = None
+    over: bool = False
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    dilation: tuple[int, int] = (1, 1)
+
+    @property
+    def result(self) -> np.ndarray:
+        """The definition, in int64."""
+        total = (self.x.astype(np.int64) - self.zeros[0]) * self.factors[0]
+        total += (self.w.astype(np.int64) - self.zeros[1]) * self.factors[1]
+        codes = saturate(shift_right_rounded(total, self.shift, True), *self.out)
+        return codes.astype(np.int8)
+
+    def operator(self) -> Operator:
+        """As ``lower-qdq`` says it."""
+        zero_point, low, high = self.out
+        arguments = {
+            "zero_points": list(self.zeros),
+            "factors": list(self.factors),
+            "shift": self.shift,
+            "output": {"zero_point": zero_point, "low": low, "high": high, "dtype": "int8"},
+            "wide": "int32",
+        }
+        return Operator("quantized_add", arguments, (self.x.shape,) * 3, ("int8",) * 3)
+
+
 def _codes(rng: np.random.Generator, *shape: int) -> np.ndarray:
     """All codes, the extremes often."""
     values = rng.integers(-128, 128, shape)
@@ -92,6 +136,11 @@ def conv(
     """``divisor`` of the weights: so that sums fit the output where the multiplier is large."""
     rng = np.random.default_rng(len(name))
     return Layer(name, _codes(rng, *image), _codes(rng, *filters) // np.int8(divisor), **more)
+
+
+def total(name: str, shape: tuple[int, ...], *rest: Any, **more: Any) -> Sum:
+    rng = np.random.default_rng(len(name))
+    return Sum(name, _codes(rng, *shape), _codes(rng, *shape), *rest, **more)
 
 
 def depthwise(name: str, image: tuple[int, ...], kernel: tuple[int, int], **more: Any) -> Layer:
@@ -140,7 +189,14 @@ _BY_ROW = {
     "wide": (5, 2),
     "stride 3": (2, 1),
 }
+SUMS = [
+    total("halves", (1, 3, 5, 7), (0, 0), (1, 1), 1, over=True),
+    total("difference", (31,), (-128, 127), (3 << 17, -(1 << 19)), 20, out=(5, -100, 90)),
+    total("sum of one row", (1, 4, 3, 6), (3, -9), (700_001, 123_457), 20),
+]
 LAYERS = [
+    *SUMS,
+    replace(SUMS[2], name="sum by row", ring=(4, 2)),
     *_PLAIN,
     *(
         replace(layer, name=f"{layer.name} by row", ring=_BY_ROW[layer.name], over=False)

@@ -10,7 +10,7 @@ import pytest
 from footprint_compiler import runners
 from footprint_compiler.targets import load_target
 from tests.kernels.c.board import run_layers
-from tests.kernels.c.layers import LAYERS, Layer
+from tests.kernels.c.layers import LAYERS, Layer, Sum
 
 CORES = [
     ("cortex-m0plus", False),
@@ -34,5 +34,5 @@ def found(
 
 
 @pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.name)
-def test_layer(found: dict[str, np.ndarray], layer: Layer) -> None:
+def test_layer(found: dict[str, np.ndarray], layer: Layer | Sum) -> None:
     np.testing.assert_array_equal(found[layer.name], layer.result)
