@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from footprint_compiler.progress import Reporter
+    from footprint_compiler.quantize.evaluate import Comparison
     from footprint_compiler.samples import Sample
     from footprint_compiler.validate import ValidationReport
 
@@ -64,8 +65,10 @@ COLUMNS = ("output", "max abs", "limit", "rmse", "cosine", "top-1", "verdict")
     "--float",
     "floating",
     type=click.Path(path_type=Path),
-    help="With --layers: also compare with this model, from before quantization.",
+    help="The model from before quantization, for --layers and --eval.",
 )
+@click.option("--eval", "evaluation", metavar="SOURCE", help="Labelled data: accuracy on them.")
+@click.option("--metric", metavar="NAME", help="For --eval, as in `fpc quantize`.")
 @click.option("--host", is_flag=True, help="With --layers: also compare with a build for here.")
 @click.option("--target", help="With --layers: .toml file of a target of your own.")
 def validate(
@@ -83,10 +86,12 @@ def validate(
     same bytes as BUILD, and compare inner tensors too.
     """
     from footprint_compiler import validate as library
+    from footprint_compiler.calibration.samples import load_dataset
     from footprint_compiler.codegen.read import open_artifact
     from footprint_compiler.codes import with_codes
     from footprint_compiler.output_scales import output_scales
     from footprint_compiler.samples import random_samples, read_samples
+    from footprint_compiler.validation.accuracy import measure
     from footprint_compiler.validation.bisect import bisect
     from footprint_compiler.validation.difference import Tolerance
     from footprint_compiler.validation.session import Request, compare_layers, output_reference
@@ -129,6 +134,15 @@ def validate(
                 Tolerance.of(tolerance, lsb),
             )
             layers = compare_layers(artifact, request, chosen, reporter)
+        accuracy = None
+        if options["evaluation"]:
+            reporter.phase("evaluate")
+            judge = reference
+            if options["floating"]:
+                judge = output_reference(options["floating"], outputs, fixed, "ort")
+                judge = with_codes(judge, options["floating"], artifact.inputs, outputs)
+            data = load_dataset(options["evaluation"], artifact.inputs, few=1)
+            accuracy = measure(execute, judge, data, outputs[0], options["metric"])
     finally:
         reporter.close()
     payload = {
@@ -137,6 +151,8 @@ def validate(
         "samples": report.samples,
         "outputs": [{**vars(o), "passed": o.passed} for o in report.outputs],
     }
+    if accuracy is not None:
+        payload["evaluation"] = accuracy.as_json()
     departure = None
     if layers is not None:
         payload["layers"] = [layer_json(layer) for layer in layers.layers]
@@ -146,6 +162,9 @@ def validate(
 
     def draw(screen: Console) -> None:
         _draw(screen, report, REFERENCES[options["reference"]])
+        if accuracy is not None:
+            judge = "float" if options["floating"] else "model"
+            screen.print(_scores(accuracy, judge), markup=False, soft_wrap=True)
         if layers is not None and options["layers"]:
             draw_layers(screen, layers)
         if layers is not None and options["bisect"]:
@@ -158,6 +177,14 @@ def validate(
         click.get_current_context().exit(ValidationError.exit_code)
     if failed:
         raise ValidationError(f"out of tolerance: {_some(list(dict.fromkeys(failed)))}")
+
+
+def _scores(accuracy: Comparison, judge: str) -> str:
+    name = "accuracy" if accuracy.metric == "top-1" else accuracy.metric
+    return (
+        f"{name} {accuracy.score:.2%}, {judge} {accuracy.float_score:.2%}, "
+        f"drop {accuracy.drop:.2f} points, {accuracy.samples} samples"
+    )
 
 
 def _some(names: list[str], most: int = 5) -> str:

@@ -71,8 +71,11 @@ def _counterparts(
             readers.setdefault(name, []).append(node)
     found = {}
     for name in names:
-        writer = writers[name]
-        candidates = [writer.input[0]] if writer.op_type == "QuantizeLinear" else [name]
+        candidates = [name]
+        at = writers.get(name)
+        while at is not None and at.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            candidates.append(at.input[0])
+            at = writers.get(at.input[0])
         candidates += [
             reader.output[0]
             for reader in readers.get(name, [])

@@ -201,3 +201,14 @@ def test_the_command(fpc: Callable[..., Result], digits: Path, tmp_path: Path):
         abs(first["reference"]["worst"]["got"] - first["reference"]["worst"]["expected"])
     )
     assert np.isfinite(first["reference"]["sqnr_db"])
+
+
+def test_accuracy_on_labelled_data(fpc: Callable[..., Result], digits: Path, tmp_path: Path):
+    assert fpc("build", digits, "-o", tmp_path / "m").exit_code == 0
+    data = digits.with_name("digits_eval.npz")
+    arguments = ("validate", tmp_path / "m", "--model", digits, "--eval", data)
+    result = fpc(*arguments)
+    assert "accuracy 98.61%, model 98.61%, drop 0.00 points, 360 samples" in result.stdout
+    found = json.loads(fpc(*arguments, "--float", digits, "--json").stdout)["evaluation"]
+    assert found["accuracy"] == found["float_accuracy"] == 355 / 360
+    assert fpc(*arguments, "--metric", "no-such-metric").exit_code == 2
