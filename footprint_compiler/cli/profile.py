@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 _COLUMNS = ("instructions", "per MAC", "loads", "stores", "products", "jumps", "cycles")
 
+LONGEST = 24
+"""Characters of a name in the table; JSON has all of them."""
+
 
 def profiled(artifact: Artifact, sample: Sample, wait_states: int) -> dict[str, Any]:
     """The profile of one inference as a JSON object with ``layers`` and totals."""
@@ -53,7 +56,9 @@ def draw_profile(screen: Console, payload: dict[str, Any]) -> None:
         ]
         if known:
             values.append("" if row["cycles"] is None else f"{row['cycles']:,}")
-        text.add_row(listing, name, *values)
+        text.add_row(
+            listing, name if len(name) <= LONGEST else name[: LONGEST - 3] + "...", *values
+        )
     screen.print(listing)
     screen.print(f"instructions   {payload['instructions']:,}")
     if known:
