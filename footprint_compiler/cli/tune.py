@@ -96,7 +96,7 @@ def tune() -> None:
     "--runner",
     default="auto",
     show_default=True,
-    help="local, emulator[:instructions], ssh://user@host or rpc://tracker:9190?key=board.",
+    help="local, emulator[:instructions|guarded], ssh://user@host or rpc://tracker:9190?key=board.",
 )
 @click.option("--records", type=click.Path(path_type=Path), default=FOLDER, show_default=True)
 @click.option(

@@ -198,8 +198,8 @@ class Step:
     """An instruction in the model: the classes that it uses, and its registers."""
 
     classes: tuple[str, ...]
-    reads: frozenset[int]
-    writes: frozenset[int]
+    reads: frozenset[str]
+    writes: frozenset[str]
 
 
 class Pipeline:
@@ -223,6 +223,7 @@ class Pipeline:
         patterns = _ARM_CLASSES if arm else _X86_CLASSES
         self._patterns = [(name, re.compile(text)) for name, text in patterns]
         self._known: dict[bytes, float] = {}
+        self._names: dict[int, str] = {}
 
     def count(self, code: bytes, address: int) -> int:
         """Instructions in ``code``."""
@@ -238,7 +239,15 @@ class Pipeline:
         """The instructions of ``code``."""
         for instruction in self._engine.disasm(code, address):
             reads, writes = instruction.regs_access()
-            yield Step(self._classes(instruction), frozenset(reads), frozenset(writes))
+            classes = self._classes(instruction)
+            yield Step(classes, self._whole(reads), self._whole(writes))
+
+    def _whole(self, registers: Sequence[int]) -> frozenset[str]:
+        """Register files without the names of their parts: ``q3`` and ``v3`` are one register."""
+        for register in registers:
+            if register not in self._names:
+                self._names[register] = whole_register(self._engine.reg_name(register) or "")
+        return frozenset(self._names[register] for register in registers)
 
     def _arm(self, instruction: Any) -> tuple[str, ...]:
         name, operands = str(instruction.mnemonic), str(instruction.op_str)
@@ -283,7 +292,7 @@ class Pipeline:
     def _ends(self, steps: Sequence[Step], repeats: int) -> float:
         """When the last of ``repeats`` runs of ``steps`` has all its results."""
         core = self.core
-        ready: dict[int, float] = {}
+        ready: dict[str, float] = {}
         free = {port: [0.0] * count for port, count in core.ports.items()}
         before, end = 0.0, 0.0
         for issued, step in enumerate(list(steps) * repeats):
@@ -303,6 +312,22 @@ class Pipeline:
                 ready[register] = done
             end = max(end, done)
         return end
+
+
+_LEGACY = re.compile(r"[re]?(ax|bx|cx|dx|si|di|bp|sp)l?|([abcd])[lh]|(si|di|bp|sp)l")
+
+
+def whole_register(name: str) -> str:
+    """``v3`` for q3, d3, ymm3; ``x3`` for w3; ``rax`` for eax and al; other names as they are."""
+    if found := re.fullmatch(r"(?:[vqdshb]|[xyz]mm)(\d+)", name):
+        return f"v{found[1]}"
+    if found := re.fullmatch(r"[wx](\d+)", name):
+        return f"x{found[1]}"
+    if found := re.fullmatch(r"(r\d+)[dwb]?", name):
+        return found[1]
+    if found := _LEGACY.fullmatch(name):
+        return f"r{found[1] or (found[2] + 'x' if found[2] else found[3])}"
+    return name
 
 
 def pipeline_of(target: Target) -> Pipeline | None:

@@ -9,7 +9,8 @@ from footprint_compiler.targets import Target
 from footprint_compiler.tuning.emulator import EmulatorRunner
 from footprint_compiler.tuning.runner import LocalRunner, Runner
 
-FORMS = "local, emulator, emulator:instructions, ssh://user@host or rpc://tracker:9190?key=board"
+FORMS = "local, emulator[:instructions|guarded], ssh://user@host or rpc://tracker:9190?key=board"
+EMULATORS = ("emulator", "emulator:cycles", "emulator:instructions", "emulator:guarded")
 
 
 def make_runner(text: str, target: Target) -> Runner:
@@ -27,7 +28,7 @@ def make_runner(text: str, target: Target) -> Runner:
         text = "local" if target.runner.kind == "local" else "emulator"
     if text == "local":
         return LocalRunner(target)
-    if text in ("emulator", "emulator:cycles", "emulator:instructions"):
+    if text in EMULATORS:
         return EmulatorRunner(target, text.partition(":")[2] or "cycles")
     parts = urlsplit(text)
     if parts.scheme == "ssh" and parts.hostname:
