@@ -26,7 +26,7 @@ _OF_ONE_MODEL = {
     "qdq": "--qdq",
     "dump_ir": "--dump-ir",
     "keep_tensors": "--keep-tensors",
-    "weights": "--weights extern",
+    "weights": "--weights",
     "format": "--format tar",
     "threads": "--threads",
     "pools": "--pools",

@@ -26,7 +26,8 @@ class BuildOptions:
         name: C identifier of the artifact; derived from the output folder when None.
         shapes: input name -> static shape, for inputs with dynamic dimensions.
         constants: input name -> value as text or number; the input becomes a constant.
-        weights: ``"flash"`` (const in the library) or ``"extern"`` (given by pointer at init,
+        weights: ``"flash"`` (const in the library), ``"ram"`` (there too, and copied at init to a
+            block of the caller) or ``"extern"`` (given by pointer at init,
             written to ``<name>.weights.bin``).
         format: ``"dir"`` or ``"tar"``.
         cc: compiler driver that links instead of zig, for example ``"gcc"``.

@@ -88,10 +88,10 @@ def _number_or_text(content: str) -> str | int | float:
 )
 @click.option(
     "--weights",
-    type=click.Choice(["flash", "extern"]),
+    type=click.Choice(["flash", "ram", "extern"]),
     default="flash",
     show_default=True,
-    help="In the library, or in a file of their own given by pointer.",
+    help="In the library, copied from there to RAM at init, or in a file given by pointer.",
 )
 @click.option(
     "--pools",

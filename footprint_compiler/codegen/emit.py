@@ -95,6 +95,7 @@ def emit_artifact(
         target.name,
         model_sha256,
         options.threads,
+        options.weights == "ram",
     )
     with _scratch_folder() as folder:
         toolchain = find_toolchain(target, options.cc, folder)
@@ -108,6 +109,9 @@ def emit_artifact(
         footprint = _measure(interface, target, entry, code)
         members = _members(entry, kernel_objects, weights_object)
         files, roles = _files(interface, footprint, members)
+        if interface.extern_weights and interface.weights.data and not target.is_bare_metal:
+            roles["map_header"] = f"{program.name}_map.h"
+            files[roles["map_header"]] = interface.render_map().encode()
         if target.toolchain.output == "shared":
             library = f"lib{program.name}.so"
             files[library] = _link(interface, toolchain, members, externals, library)
@@ -193,6 +197,7 @@ def _measure(
         constants_bytes=size.constants_bytes,
         weights_bytes=len(interface.weights.data),
         arena_bytes=interface.arena_bytes + sum(one.size_bytes for one in interface.more_arenas),
+        weights_ram_bytes=len(interface.weights.data) if interface.ram_weights else 0,
         stack_bytes=worst_case_stack(code, interface.public_symbols),
         context_bytes=measure_context(entry, interface.threads, len(interface.more_arenas)),
         threads=interface.threads,

@@ -51,6 +51,7 @@ class Interface:
     target: str
     model_sha256: str
     threads: int = 1
+    ram_weights: bool = False
 
     @property
     def public_symbols(self) -> tuple[str, ...]:
@@ -62,6 +63,11 @@ class Interface:
     def errors(self) -> tuple[tuple[str, str], ...]:
         """(macro after the prefix, text) of every result, in the order of their codes."""
         return (*ERRORS, *(THREAD_ERRORS if self.threads > 1 else ()))
+
+    @property
+    def weights_mode(self) -> str:
+        """Where kernels read the weights: ``flash``, ``ram`` or ``extern``."""
+        return "extern" if self.extern_weights else "ram" if self.ram_weights else "flash"
 
     @property
     def arena_bytes(self) -> int:
@@ -132,6 +138,12 @@ class Interface:
             at="%" if arm else "@",
         )
 
+    def render_map(self) -> str:
+        """``<name>_map.h``: how a Linux program gets the weights from their file."""
+        return _TEMPLATES.get_template("map.h.j2").render(
+            name=self.program.name, upper=self.program.name.upper()
+        )
+
     def render_version_script(self) -> str:
         """Linker script that exports the public functions and hides all else."""
         names = "".join(f"    {symbol};\n" for symbol in self.public_symbols)
@@ -156,6 +168,7 @@ class Interface:
             "outputs": [self._io(spec) for spec in self.program.outputs],
             "extern_weights": self.extern_weights,
             "flash_weights": not self.extern_weights and bool(self.weights.data),
+            "ram_weights": self.ram_weights,
             "errors": [{"macro": macro, "text": c_string(text)} for macro, text in self.errors],
             "more_arenas": self.more_arenas,
             "init_more": "".join(

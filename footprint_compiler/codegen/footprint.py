@@ -30,6 +30,7 @@ class Footprint:
             of the model are in the arena.
         static_bytes: writable globals of the library: none.
         constants_bytes: read-only data of the code: tables, messages, unwind tables.
+        weights_ram_bytes: the copy of the weights that is made at init, or 0.
         pools: the same bytes by memory of the target.
         threads: of an inference, the caller's among them.
         thread_stack_bytes: stack of each other thread.
@@ -43,6 +44,7 @@ class Footprint:
     static_bytes: int = 0
     constants_bytes: int = 0
     pools: tuple[PoolUse, ...] = ()
+    weights_ram_bytes: int = 0
     threads: int = 1
     thread_stack_bytes: int = 0
 
@@ -55,7 +57,7 @@ class Footprint:
     def ram_bytes(self) -> int:
         """Arena, stacks, context and globals."""
         alone = self.arena_bytes + self.stack_bytes + self.context_bytes + self.static_bytes
-        return alone + self.threads_bytes
+        return alone + self.threads_bytes + self.weights_ram_bytes
 
     @property
     def threads_bytes(self) -> int:
@@ -71,6 +73,7 @@ class Footprint:
                 "context_bytes": self.context_bytes,
                 "static_bytes": self.static_bytes,
                 **({"threads_bytes": self.threads_bytes} if self.threads > 1 else {}),
+                **({"weights_bytes": self.weights_ram_bytes} if self.weights_ram_bytes else {}),
                 "total_bytes": self.ram_bytes,
             },
             "flash": {

@@ -79,7 +79,7 @@ def describe(build: Build, files: Mapping[str, str], sha256: Mapping[str, str]) 
             for arena in interface.more_arenas
         ],
         "weights": {
-            "mode": "extern" if interface.extern_weights else "flash",
+            "mode": interface.weights_mode,
             "bytes": build.footprint.weights_bytes,
             "align_bytes": interface.weights.align_bytes,
             "bytes_by_dtype": _bytes_by_dtype(interface),

@@ -15,6 +15,7 @@ PLACES = {
     "context_bytes": "context",
     "stack_bytes": "stack",
     "static_bytes": "activations",
+    "weights_ram_bytes": "activations",
     "code_bytes": "code",
     "constants_bytes": "code",
     "weights_bytes": "weights",

@@ -124,6 +124,11 @@ def gather(artifact: Artifact, label: Label, vectors: Sequence[Vector]) -> Conte
             f"{artifact.path} has arenas in several pools, and packages bind one",
             "Build it without --pools, or with one name.",
         )
+    if artifact.manifest["weights"]["mode"] == "ram":
+        raise ArtifactError(
+            f"{artifact.path} copies its weights to RAM, which packages do not",
+            "Build it with --weights flash or extern.",
+        )
     files = artifact.manifest["files"]
     archive = _read(artifact.path / str(files["static_library"]))
     facts = {name: _read(artifact.path / name) for name in ("manifest.json", "plan.json")}

@@ -42,7 +42,7 @@ static struct {
 static unsigned char stack[Model_STACK_BLOCK]
     __attribute__((section(".bss.fpc_stack"), aligned(16)));
 
-#if Model_EXTERN_WEIGHTS
+#if Model_EXTERN_WEIGHTS || Model_RAM_WEIGHTS
 static unsigned char weights[Model_WEIGHTS_BYTES ? Model_WEIGHTS_BYTES : 1]
     __attribute__((section(".bss.fpc_weights"), aligned(Model_WEIGHTS_ALIGN)));
 #endif
@@ -128,6 +128,9 @@ static int start(Model_CTX *ctx)
     port_close(file);
     return Model_INIT(
         ctx, memory.arena, Model_ARENA_BYTES Model_MORE_ARGUMENTS, weights, Model_WEIGHTS_BYTES);
+#elif Model_RAM_WEIGHTS
+    return Model_INIT(
+        ctx, memory.arena, Model_ARENA_BYTES Model_MORE_ARGUMENTS, weights, sizeof weights);
 #else
     return Model_INIT(ctx, memory.arena, Model_ARENA_BYTES Model_MORE_ARGUMENTS);
 #endif

@@ -100,6 +100,12 @@ def model_header(artifact: Artifact, stack_bytes: int) -> str:
     lines += _more_arenas(artifact)
     lines += [
         f"#define Model_STACK_BLOCK {stack_bytes}",
+        f"#ifdef {upper}_WEIGHTS_RAM_ALIGN",
+        "#define Model_RAM_WEIGHTS 1",
+        f"#define Model_WEIGHTS_ALIGN {upper}_WEIGHTS_RAM_ALIGN",
+        "#else",
+        "#define Model_RAM_WEIGHTS 0",
+        "#endif",
         f"#ifdef {upper}_WEIGHTS_ALIGN",
         "#define Model_EXTERN_WEIGHTS 1",
         f"#define Model_WEIGHTS_ALIGN {upper}_WEIGHTS_ALIGN",
@@ -134,6 +140,12 @@ def _more_arenas(artifact: Artifact) -> list[str]:
     ]
 
 
+def _weights_block_bytes(artifact: Artifact, library: Library) -> int:
+    """RAM for weights that are given, or copied, at init."""
+    copied = int(artifact.manifest["footprint"]["ram"].get("weights_bytes", 0))
+    return library.weights.stat().st_size if library.weights else copied
+
+
 def _parts(artifact: Artifact, library: Library, stack_bytes: int) -> Parts:
     footprint = artifact.manifest["footprint"]
     weights_bytes = int(footprint["flash"]["weights_bytes"])
@@ -146,7 +158,7 @@ def _parts(artifact: Artifact, library: Library, stack_bytes: int) -> Parts:
         arena_bytes=int(footprint["ram"]["arena_bytes"])
         + 1024 * (1 + len(artifact.manifest.get("more_arenas", ()))),
         stack_bytes=stack_bytes,
-        weights_bytes=library.weights.stat().st_size if library.weights else 0,
+        weights_bytes=_weights_block_bytes(artifact, library),
     )
 
 

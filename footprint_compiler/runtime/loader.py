@@ -187,7 +187,10 @@ def _aligned(size_bytes: int, align_bytes: int) -> np.ndarray:
 
 def _read_weights(artifact: Artifact) -> np.ndarray | None:
     """The block of weights where it is not in the library; a page is aligned enough."""
-    if artifact.manifest["weights"]["mode"] != "extern":
+    weights = artifact.manifest["weights"]
+    if weights["mode"] == "ram":
+        return _aligned(int(weights["bytes"]), int(weights["align_bytes"]))
+    if weights["mode"] != "extern":
         return None
     if not artifact.manifest["weights"]["bytes"]:
         return _aligned(0, int(artifact.manifest["weights"]["align_bytes"]))

@@ -187,7 +187,7 @@ def test_a_bundle_is_replaced_and_its_models_are_named(fpc, bundle, models):
     ("options", "code", "words"),
     [
         (["--name", "x"], 2, "--name does not go with --share-arena"),
-        (["--weights", "extern"], 2, "--weights extern does not go with"),
+        (["--weights", "extern"], 2, "--weights does not go with"),
         (["--shape", "image=1,1,8,8"], 2, "--shape does not go with"),
         (["--max-ram", "100"], 3, "RAM of all models together is"),
     ],
