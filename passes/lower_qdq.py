@@ -27,6 +27,7 @@ from tvm import relax
 from footprint_compiler.passes.base import PassContext
 from footprint_compiler.passes.qdq_affine import affine
 from footprint_compiler.passes.qdq_graph import REASONS, QdqGraph, Target
+from footprint_compiler.passes.qdq_layer_norm import layer_norm
 from footprint_compiler.passes.qdq_linear import real_constant
 from footprint_compiler.passes.qdq_rules import RULES, SUMS
 from footprint_compiler.passes.qdq_table import build_table
@@ -94,6 +95,8 @@ def lower(graph: QdqGraph, expr: Any, output: Target) -> Any:
         lowered = build_table(graph, expr, output)
     if lowered is None:
         lowered = affine(graph, producer, clamp)
+    if lowered is None:
+        lowered = layer_norm(graph, producer, clamp)
     return _by_scaled_rule(graph, producer, clamp) if lowered is None else lowered
 
 

@@ -224,9 +224,16 @@ def softmax(net: Net, kind: str) -> str:
     return net.node("Softmax", net.given((3, 21), kind if "8" in kind else "int8"), axis=-1)
 
 
+def layer_norm(net: Net, kind: str) -> str:
+    x = net.given((2, 3, 24), kind)
+    gamma, beta = (net.constant(net.rng.normal(1, 0.3, 24)) for _ in range(2))
+    return net.node("LayerNormalization", x, gamma, beta, axis=-1)
+
+
 LAYERS: tuple[Callable[[Net, str], str], ...] = (
     conv, conv, conv, conv, transposed, dense, dense, attention, pair, pair, with_constant,
     with_constant, average, average, mean, mean, picked, picked, moved, function, function, softmax,
+    layer_norm, layer_norm,
 )  # fmt: skip
 
 
