@@ -45,8 +45,8 @@ _LIBM = (
 )
 LIBM_STACK_BYTES = 512
 """Any other function of libm."""
-MEMORY_STACK_BYTES = 96
-MEMMOVE_STACK_BYTES = 640
+_MEMORY = (("move", (640, 640)), ("cpy", (56, 72)), ("", (32, 48)))
+"""Functions that copy or fill memory, by a part of the name."""
 
 _ARMV6M = (11, 12)  # Tag_CPU_arch v6-M and v6S-M, ABI for the Arm architecture: build attributes
 
@@ -54,7 +54,7 @@ _ARMV6M = (11, 12)  # Tag_CPU_arch v6-M and v6S-M, ABI for the Arm architecture:
 def external_stack_bytes(name: str, *, armv6m: bool = False) -> int:
     """Assumed worst case of a function that the artifact takes from elsewhere."""
     if is_memory_function(name):
-        return MEMMOVE_STACK_BYTES if "move" in name else MEMORY_STACK_BYTES
+        return next(sizes[armv6m] for part, sizes in _MEMORY if part in name)
     if name in LIBM_FUNCTIONS:
         return _libm(name, armv6m=armv6m)
     for pattern, general, small in _HELPERS:
