@@ -1,0 +1,47 @@
+"""The quantized zoo on each Cortex-M: outputs equal to the host's, to the bit, and their cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import footprint_compiler as fpc
+from footprint_compiler import runners
+from tests.e2e.zoo import zoo_models
+
+#: (model, core, most instructions: 0.6 of TFLM's with CMSIS-NN, 0.8 on Cortex-M55; most code bytes)
+CASES = [
+    ("kws01_dscnn_qdq", "cortex-m33", 4_608_000, 12_288),
+    ("ic01_resnet8_qdq", "cortex-m4", 17_917_000, 12_288),
+    ("vww01_mobilenetv1_qdq", "cortex-m7", 8_408_000, 12_288),
+    ("sww01_streaming_qdq", "cortex-m55", 326_000, 12_288),
+    ("ad01_autoencoder_qdq", "cortex-m0plus", 1_057_000, 12_288),
+    ("micro_speech_qdq", "cortex-m3", None, 12_288),
+]
+
+
+@pytest.mark.parametrize(("name", "target", "most", "code"), CASES)
+def test_same_bytes_within_bounds(
+    zoo: Path,
+    needs_emulator: Callable[[str], None],
+    name: str,
+    target: str,
+    most: int | None,
+    code: int,
+    tmp_path: Path,
+) -> None:
+    needs_emulator(target)
+    (model,) = (model for model in zoo_models() if model.name == name)
+    sample, _ = next(model.samples())
+    host = fpc.build(model.path, target="x86-64", out=tmp_path / "host")
+    built = fpc.build(model.path, target=target, out=tmp_path / "board")
+    expected = runners.run(host, sample).outputs
+    found = runners.run(built, sample, count=True)
+    for output, array in expected.items():
+        np.testing.assert_array_equal(found.outputs[output], array)
+    assert built.manifest["footprint"]["flash"]["code_bytes"] <= code
+    assert found.instructions is not None
+    assert most is None or found.instructions <= most
