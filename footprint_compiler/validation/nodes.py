@@ -6,6 +6,9 @@ from collections.abc import Iterable
 
 import onnx
 
+_STATIC = ("Shape", "Size")
+"""Known at build time, whatever they read."""
+
 _SILENT = ("Constant", "QuantizeLinear", "DequantizeLinear", "Identity")
 
 
@@ -32,7 +35,7 @@ def nodes_between(
         if name in limits or name in inputs or name not in producers:
             continue
         index, node = producers[name]
-        if index not in found:
+        if index not in found and node.op_type not in _STATIC:
             found[index] = node
             waiting += node.input
     constant = _constants(found, limits | inputs)

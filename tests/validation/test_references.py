@@ -107,3 +107,12 @@ def test_nodes_between_tensors():
     assert nodes_between(model, "d_q", kept) == (("n_d", "Add"),)
     assert nodes_between(model, "x_q", kept) == (("n_x_q", "QuantizeLinear"),)
     assert [op for _, op in nodes_between(model, "d_q", ["b_q"])] == ["Conv", "Relu", "Conv", "Add"]
+
+
+def test_shape_arithmetic_is_no_computation():
+    model = parsed(
+        "n = Shape(x) m = Mul(n, two) r = Expand(x, m) y = Relu(r)",
+        "float[1,3] x",
+        two=np.array([2, 1]),
+    )
+    assert [op for _, op in nodes_between(model, "y", [])] == ["Expand", "Relu"]
