@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = ("instructions", "per MAC", "loads", "stores", "products", "jumps", "cycles")
 
-LONGEST = 24
+LONGEST = 20
 """Characters of a name in the table; JSON has all of them."""
 
 
