@@ -1,4 +1,4 @@
-"""How well the emulator ranks candidates: rank correlation with measured time on this x86-64 machine.
+"""How well the emulator ranks candidates: rank correlation with time measured on x86-64.
 
 For each of the heaviest kernels of a model, random candidates are timed here, and their executed
 instructions and modelled cycles are taken in QEMU. Spearman's coefficient of each with the time

@@ -7,6 +7,7 @@ time and not the session: a trial whose server vanished is tried again on anothe
 from __future__ import annotations
 
 import importlib.util
+import socket
 import uuid
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from footprint_compiler.tuning.runner import ProgramRunner
 from footprint_compiler.tuning.trial import TrialFailed
 
 CALL_S = 60.0
+CONNECT_S = 5.0
 ATTEMPTS = 3
 START_S = 120.0
 
@@ -43,11 +45,12 @@ class RpcRunner(ProgramRunner):
         self.tracker, self.key, self.host = (host, port), key, f"key {key}"
         self._worker = Worker()
         try:
+            socket.create_connection(self.tracker, CONNECT_S).close()
             free = self._worker.call("free_servers", self.tracker, key, timeout_s=START_S)
-        except TrialFailed as failed:
+        except (OSError, TrialFailed) as failed:
             self._worker.close()
             raise RunnerError(
-                f"no RPC tracker at {host}:{port}: {failed.text}",
+                f"no RPC tracker at {host}:{port}: {failed}",
                 "Start one with `python -m tvm.exec.rpc_tracker --host 0.0.0.0 --port 9190`.",
             ) from failed
         if free == 0:
