@@ -62,7 +62,7 @@ def test_instructions_and_cycles_in_the_emulator(needs_emulator):
     again = EmulatorRunner(target, "instructions").measure(default, candidate, QUICK)
     assert counted == again
     assert counted.unit == "instructions"
-    assert counted.ratio > 1.2
+    assert counted.ratio > 1
     runner = EmulatorRunner(target)
     modelled = runner.measure(default, candidate, QUICK)
     assert modelled.unit == "cycles"
