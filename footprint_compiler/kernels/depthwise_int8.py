@@ -9,6 +9,7 @@ sum fits) or by PMADDWD on the interleaved taps (``madd``), and then added to in
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -50,7 +51,8 @@ class DepthwiseEmitter:
         self.zero = converted_zero_point(zero_point, dtype, self.operand)
         self.width = machine.vector_bits // 16 if self.interleaved else 16
         most = min(shape.out_width, 8)
-        default = min(most, max(1, machine.registers // (4 if self.interleaved else 6)))
+        fitting = min(most, max(1, machine.registers // (4 if self.interleaved else 6)))
+        default = -(-shape.out_width // -(-shape.out_width // fitting))
         self.pixels = choose("pixels", default, range(1, most + 1))
 
     @classmethod
@@ -103,57 +105,63 @@ class DepthwiseEmitter:
         def rows(body: Any) -> Any:
             return loop("h", 0, shape.out_height, body) if self.row is None else body(self.row)
 
-        def block(n: Any, first: Any, width: int, offset: Any) -> Any:
-            return rows(lambda h: self._row(n, h, first, width, offset, x, packed, finish))
+        blocks = self._blocks()
+        begin = 4 * shape.out_channels if self.zero else 0
 
-        def image(n: Any) -> Any:
-            offset = 4 * shape.out_channels if self.zero else 0
+        def channels(body: Callable[[Any, int, Any], Any]) -> Any:
+            """``body(first channel, width, byte)`` for every block."""
             statements = []
-            blocks = self._blocks()
+            offset = begin
             for width in dict.fromkeys(width for _, width in blocks):
                 same = [first for first, other in blocks if other == width]
                 size = self._unit(width).bytes(self.taps)
 
-                def one(b: Any, width: int, begin: int, size: int, at: int) -> Any:
-                    first = b * index(width) + index(begin)
-                    return block(n, first, width, b * index(size) + index(at))
+                def one(b: Any, width: int, lowest: int, size: int, at: int) -> Any:
+                    first = b * index(width) + index(lowest)
+                    return body(first, width, b * index(size) + index(at))
 
-                body = partial(one, width=width, begin=same[0], size=size, at=offset)
-                statements.append(loop("cb", 0, len(same), body))
+                each = partial(one, width=width, lowest=same[0], size=size, at=offset)
+                statements.append(loop("cb", 0, len(same), each))
                 offset += len(same) * size
             return seq(statements)
 
-        return loop("n", 0, shape.batch, image)
+        def row(n: Any, h: Any) -> Any:
+            def tile(part: Columns, t: Any) -> Any:
+                column = t * index(part.pixels) + index(part.begin)
+                return channels(
+                    lambda first, width, offset: self._rows_of(
+                        n, h, first, width, offset, column, part, x, packed, finish
+                    )
+                )
 
-    def _row(
+            parts = tile_columns(shape, self.pixels)
+            return seq([loop("wb", 0, part.count, partial(tile, part)) for part in parts])
+
+        return loop("n", 0, shape.batch, lambda n: rows(lambda h: row(n, h)))
+
+    def _rows_of(
         self,
         n: Any,
         h: Any,
         first: Any,
         width: int,
         offset: Any,
+        column: Any,
+        part: Columns,
         x: Any,
         packed: Any,
         finish: Store,
     ) -> Any:
+        """One tile, where kernel rows are outside of the image with zero points in their place."""
         begin, end = kernel_rows(self.shape, h)
-        static = isinstance(begin, int) and isinstance(end, int)
 
-        def tile(part: Columns, t: Any) -> Any:
-            column = t * index(part.pixels) + index(part.begin)
+        def with_rows(inside: bool) -> Any:
+            return self._tile(n, h, first, width, offset, column, part, inside, x, packed, finish)
 
-            def with_rows(inside: bool) -> Any:
-                return self._tile(
-                    n, h, first, width, offset, column, part, inside, x, packed, finish
-                )
-
-            if static:
-                return with_rows(True)
-            whole = tirx.all(index(0) >= begin, index(self.shape.kernel[0]) <= end)
-            return tirx.IfThenElse(whole, with_rows(True), with_rows(False))
-
-        parts = tile_columns(self.shape, self.pixels)
-        return seq([loop("wb", 0, part.count, partial(tile, part)) for part in parts])
+        if isinstance(begin, int) and isinstance(end, int):
+            return with_rows(True)
+        whole = tirx.all(index(0) >= begin, index(self.shape.kernel[0]) <= end)
+        return tirx.IfThenElse(whole, with_rows(True), with_rows(False))
 
     def _tile(
         self,

@@ -94,13 +94,20 @@ def _slice(value: Any, first: int, lanes: int) -> Any:
 
 def _even_and_odd(a: Any, m: Any, lanes: int) -> Any:
     half = lanes // 2
-    pairs = [tirx.reinterpret(f"int64x{half}", value) for value in (a, m)]
-    bits = _const(32, half)
-    low = [tirx.shift_right(tirx.shift_left(pair, bits), bits) for pair in pairs]
-    high = [tirx.shift_right(pair, bits) for pair in pairs]
+    moved = [tirx.const(i | 1, "int32") for i in range(lanes)]
+    low = [_extended(value, half) for value in (a, m)]
+    high = [_extended(tirx.Shuffle([value], moved), half) for value in (a, m)]
     rounding = _const(1 << (FRACTION_BITS - 1), half)
     even = tirx.shift_right(low[0] * low[1] + rounding, _const(FRACTION_BITS, half))
     odd = tirx.shift_left(high[0] * high[1] + rounding, _const(32 - FRACTION_BITS, half))
     blended = [tirx.reinterpret(f"int32x{lanes}", value) for value in (even, odd)]
     order = [i + (lanes if i % 2 else 0) for i in range(lanes)]
     return tirx.Shuffle(blended, [tirx.const(i, "int32") for i in order])
+
+
+def _extended(value: Any, half: int) -> Any:
+    """The even lanes as int64, in the form that LLVM knows as an operand of PMULDQ even where it
+    stands before the loop."""
+    bits = _const(32, half)
+    pairs = tirx.reinterpret(f"int64x{half}", value)
+    return tirx.shift_right(tirx.shift_left(pairs, bits), bits)
