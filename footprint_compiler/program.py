@@ -87,9 +87,9 @@ class KernelCall:
         inputs: tensor or constant names, in the order of the C parameters.
         outputs: tensor names, each written by this call only.
         scratch: one block per trailing C parameter.
-        in_place: pairs (output index, input index) that may share their storage exactly:
-            the kernel reads element i of that input before it writes element i of the output,
-            and never reads it again.
+        in_place: pairs (output index, input index) that may begin at the same byte: the kernel
+            reads element i of that input before it writes element i of the output, and never
+            reads it again. The output may have fewer elements, of the same width.
         layers: names of the ONNX nodes that this call computes.
         macs: multiply-accumulates, counted once.
         rows: how the kernel goes by rows; None where it has no such form.

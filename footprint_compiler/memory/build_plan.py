@@ -8,7 +8,13 @@ from dataclasses import replace
 from footprint_compiler.errors import PlanError
 from footprint_compiler.memory.exact import minimise
 from footprint_compiler.memory.hill_climb import hill_climb
-from footprint_compiler.memory.live_ranges import Storage, live_storages, owner_ranges, scratch_name
+from footprint_compiler.memory.live_ranges import (
+    Storage,
+    live_storages,
+    naive_bytes,
+    owner_ranges,
+    scratch_name,
+)
 from footprint_compiler.memory.lower_bound import lower_bound
 from footprint_compiler.memory.overlaps import find_gaps
 from footprint_compiler.memory.plan import MemoryPlan, Placement
@@ -58,7 +64,7 @@ def plan_memory(
         align_bytes=arena_align,
         peak_bytes=solution.height,
         lower_bound_bytes=proven_bytes,
-        naive_bytes=sum(storage.size_bytes * len(storage.owners) for storage in storages),
+        naive_bytes=naive_bytes(program, storages),
         live_at_peak=tuple(_owner_at(placements, storage, bound.step) for storage in live),
         planner=planner,
         optimal=solution.height == proven_bytes,

@@ -4,8 +4,8 @@ A kernel offers pairs (output, input); a pair is taken when overwriting the inpu
 value that anything still means:
 
 - the input is a tensor (not a constant) and its storage dies at this step, and is not returned;
-- both have as many elements, of as many bytes each (a kernel promises order by element only, so
-  a narrower output could overtake the reading of a wider input);
+- their elements have as many bytes each (a kernel promises order by element only, so a narrower
+  output could overtake the reading of a wider input), and the output has no more of them;
 - both are all of their storage, so that no other view is dragged along, and the output's storage
   is born at this step (an empty part of it could have been written before);
 - no other argument of the call lies in either storage.
@@ -41,7 +41,7 @@ def share_in_place(
 
     def sound(call: KernelCall, step: int, output: int, input_: int) -> bool:
         source, result = call.inputs[input_], call.outputs[output]
-        if source in program.constants or not _same_elements(program, source, result):
+        if source in program.constants or not _fits(program, source, result):
             return False
         source_owner, result_owner = locations[source].storage, locations[result].storage
         for name, owner in ((source, source_owner), (result, result_owner)):
@@ -74,7 +74,7 @@ def share_in_place(
     return list(dict.fromkeys(group.values()))
 
 
-def _same_elements(program: Program, first: str, second: str) -> bool:
-    one, other = program.tensors[first], program.tensors[second]
-    same_width = DTYPE_BYTES[one.dtype] == DTYPE_BYTES[other.dtype]
-    return same_width and one.size_bytes == other.size_bytes > 0
+def _fits(program: Program, source: str, result: str) -> bool:
+    given, written = program.tensors[source], program.tensors[result]
+    same_width = DTYPE_BYTES[given.dtype] == DTYPE_BYTES[written.dtype]
+    return same_width and given.size_bytes >= written.size_bytes > 0

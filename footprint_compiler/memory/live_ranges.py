@@ -13,6 +13,7 @@ Step i is the call i; live ranges are half-open, ``[first_step, end_step)``.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from footprint_compiler.errors import PlanError
@@ -40,6 +41,15 @@ class Storage:
     first_step: int
     end_step: int
     owners: tuple[str, ...]
+
+
+def naive_bytes(program: Program, storages: Iterable[Storage]) -> int:
+    """Sum of what every owner takes alone: no reuse, nothing in place."""
+    owners = [(owner, storage) for storage in storages for owner in storage.owners]
+    return sum(
+        program.tensors[owner].size_bytes if owner in program.tensors else storage.size_bytes
+        for owner, storage in owners
+    )
 
 
 def scratch_name(step: int, index: int) -> str:
@@ -96,7 +106,7 @@ def live_storages(program: Program, align_bytes: int) -> tuple[Storage, ...]:
     storages = [
         Storage(
             name=owners[0],
-            size_bytes=program.tensors[owners[0]].size_bytes,
+            size_bytes=max(program.tensors[owner].size_bytes for owner in owners),
             align_bytes=max(align_bytes, *(widest[owner] for owner in owners)),
             first_step=min(ranges[owner][0] for owner in owners),
             end_step=max(ranges[owner][1] for owner in owners),

@@ -154,9 +154,10 @@ def _step(
 
 
 def _alike(program: Program, locations: dict[str, Location], source: str, result: str) -> bool:
-    """Whether both are all of their storage, with the same number of equally wide elements."""
+    """Whether both are all of their storage, of equally wide elements, the result not longer."""
     specs = [program.tensors[name] for name in (source, result)]
     owners = [program.tensors[locations[name].storage] for name in (source, result)]
     widths = {DTYPE_BYTES[spec.dtype] for spec in specs}
-    sizes = {spec.size_bytes for spec in (*specs, *owners)}
-    return len(widths) == 1 and len(sizes) == 1 and 0 not in sizes
+    given, written = (spec.size_bytes for spec in specs)
+    whole = [owner.size_bytes for owner in owners] == [given, written]
+    return len(widths) == 1 and whole and given >= written > 0

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from footprint_compiler.errors import BudgetError
 from footprint_compiler.memory.build_plan import as_problem, place_tensors, plan_memory, solve
-from footprint_compiler.memory.live_ranges import Storage, live_storages
+from footprint_compiler.memory.live_ranges import Storage, live_storages, naive_bytes
 from footprint_compiler.memory.lower_bound import lower_bound
 from footprint_compiler.memory.overlaps import find_gaps
 from footprint_compiler.memory.plan import MemoryPlan, Placement
@@ -297,7 +297,7 @@ def _finish(
         align_bytes=arena_align,
         peak_bytes=solution.height,
         lower_bound_bytes=bound,
-        naive_bytes=sum(storage.size_bytes * len(storage.owners) for storage in storages),
+        naive_bytes=naive_bytes(program, storages),
         live_at_peak=tuple(
             storages[i].name for i in sorted(live, key=lambda i: -storages[i].size_bytes)
         ),

@@ -51,9 +51,10 @@ def extent(plan: MemoryPlan, name: str) -> tuple[int, int]:
 def exactly_in_place(
     program: Program, plan: MemoryPlan, call: KernelCall, output: int, input_: int
 ) -> bool:
-    """Whether the kernel allows this, and both have the same elements at the same place."""
+    """Whether the kernel allows this, and both begin at one place, the output not longer."""
     if (output, input_) not in call.in_place or call.inputs[input_] in program.constants:
         return False
     written, read = call.outputs[output], call.inputs[input_]
     widths = {DTYPE_BYTES[program.tensors[name].dtype] for name in (written, read)}
-    return len(widths) == 1 and extent(plan, written) == extent(plan, read)
+    (start, end), (low, high) = extent(plan, written), extent(plan, read)
+    return len(widths) == 1 and start == low and end <= high

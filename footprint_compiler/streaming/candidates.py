@@ -127,7 +127,7 @@ class Candidates:
             source, result = call.inputs[given], call.outputs[output]
             if source not in self.locations or not self._dies(source, step, step + 1):
                 continue
-            sizes = {self.program.tensors[name].size_bytes for name in (source, result)}
-            if len(sizes) == 1 and self.locations[result].storage == result:
+            given, written = (self.program.tensors[name].size_bytes for name in (source, result))
+            if written <= given and self.locations[result].storage == result:
                 saved = max(saved, self.sizes[result])
         return saved

@@ -105,7 +105,8 @@ def _may_overwrite(program: Program, plan: MemoryPlan, call: KernelCall, output:
         return False
     index, name = touching[0]
     widths = {DTYPE_BYTES[program.tensors[one].dtype] for one in (name, result)}
-    same_place = _extent(plan.placements[name]) == _extent(plan.placements[result])
+    (start, end), (low, high) = _extent(plan.placements[name]), _extent(plan.placements[result])
+    same_place = start == low and high <= end
     return (output, index) in call.in_place and len(widths) == 1 and same_place
 
 

@@ -48,6 +48,15 @@ def test_a_chain_shares_one_storage_from_input_to_output() -> None:
     assert run_with_plan(model, plan) == run_without_plan(model)
 
 
+def test_an_output_with_fewer_elements_takes_over_the_beginning() -> None:
+    specs = [tensor("x", 8), tensor("a", 8), tensor("y", 7)]
+    model = program(specs, "x", "y", [call("x", "a"), call("a", "y", PAIR)])
+    assert shared(model) == [("a", "y")]
+    plan = plan_memory(model, 1)
+    assert plan.placements["y"].offset_bytes == plan.placements["a"].offset_bytes
+    assert plan.naive_bytes == 23
+
+
 DECLINED = {
     "no pair offered": chain([call("x", "a"), call("a", "y")]),
     "read later": chain([call("x", "a"), call("a", "b", PAIR), call("a b", "y")]),
@@ -68,8 +77,8 @@ DECLINED = {
         "y",
         [call("x", "a"), call("a", "y", PAIR)],
     ),
-    "fewer elements": program(
-        [tensor("x", 8), tensor("a", 8), tensor("y", 7)],
+    "more elements": program(
+        [tensor("x", 8), tensor("a", 7), tensor("y", 8)],
         "x",
         "y",
         [call("x", "a"), call("a", "y", PAIR)],

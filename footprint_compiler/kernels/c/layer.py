@@ -204,8 +204,15 @@ def row_features(rings: Rings | None) -> frozenset[str]:
 
 
 def same_image(shape: ConvShape) -> bool:
-    """Whether output row and column r need nothing of the input before r, and shapes agree."""
-    sizes = (shape.in_height, shape.in_width) == (shape.out_height, shape.out_width)
+    """Whether each output element may lie where the input's element of the same number was.
+
+    Rows are expanded as a whole before an output row that needs them is written, and row r or a
+    later one is among them; so shapes agree, or there are fewer rows, or one shorter row.
+    """
+    if shape.in_height == shape.out_height == 1:
+        sizes = shape.out_width <= shape.in_width
+    else:
+        sizes = shape.out_width == shape.in_width and shape.out_height <= shape.in_height
     return sizes and shape.stride == (1, 1) and shape.padding[0] < shape.kernel[0]
 
 
