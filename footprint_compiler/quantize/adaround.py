@@ -24,13 +24,13 @@ from footprint_compiler.quantize.edit import attribute, constant_of, integers, n
 from footprint_compiler.quantize.insert import bias_of
 from footprint_compiler.quantize.workbench import Recipe, Workbench
 
-STEPS = 400
-ROWS = 2048
+STEPS = 600
+ROWS = 3072
 BATCH = 256
 RATE = 0.02
 STRENGTH = 0.02
 STRETCH = (-0.1, 1.1)
-MAX_SAMPLES = 48
+MAX_SAMPLES = 64
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ from collections.abc import Sequence
 import numpy as np
 
 TEMPERATURE = 3.0
+HOPELESS = 1e12
+"""Stands for outputs that are not finite."""
 
 
 def loss(
@@ -32,7 +34,7 @@ def loss(
             total += _divergence(y / TEMPERATURE, z / TEMPERATURE) * TEMPERATURE**2
         else:
             total += float(np.sum((y - z) ** 2)) / max(float(np.sum(y**2)), 1e-30)
-    return total
+    return total if np.isfinite(total) else HOPELESS
 
 
 def _divergence(y: np.ndarray, z: np.ndarray) -> float:

@@ -116,6 +116,7 @@ def quantize(
             changed, count = change(search.bench.model, search.bench.statistics)
             if count:
                 search.observe(Workbench(changed, samples), what)
+    search.judge_by_held_back()
     learned = {PRECISIONS[name].weight_bits: name for name in reversed(integers)}
     for bits in sorted(learned, reverse=True):
         search.turn_to(learned[bits])
@@ -167,11 +168,15 @@ class _Search:
         return bool(self.reasons) and bool(bench.scheme(self.recipe).linear)
 
     def observe(self, bench: Workbench, what: str) -> None:
-        """Measure the observers on a model; keep the best where it beats all before."""
+        """Measure the observers on a model; keep the best where it beats all before.
+
+        All samples judge here: the part that is held back is too small to tell observers apart.
+        """
         winner = None
         for observer in self.observers:
             recipe = replace(self.recipe, observer=observer)
-            found = self._measure(bench, recipe, f"{observer} {what}".strip())
+            found, level = bench.judge_by_all(bench.assemble(recipe))
+            self._trials.append((f"{observer} {what}".strip(), level, found))
             if found < self.loss:
                 self.loss, self.bench, winner = found, bench, recipe
                 self.level = self._trials[-1][1]
@@ -179,6 +184,11 @@ class _Search:
         if winner is not None:
             self.recipe = winner
             self._kept.add(place)
+
+    def judge_by_held_back(self) -> None:
+        """From here on parameters are fitted, so that only the held-back samples may judge."""
+        self.loss = self._measure(self.bench, self.recipe, "on held-back samples")
+        self._kept.add(len(self._trials) - 1)
 
     def turn_to(self, precision: str) -> None:
         """Go on with another precision; what was learned for others stays.

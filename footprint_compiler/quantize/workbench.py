@@ -29,6 +29,7 @@ from footprint_compiler.quantize.affine import (
     quantize_weights,
 )
 from footprint_compiler.quantize.edit import constant_of, name_of
+from footprint_compiler.quantize.hidden import raise_hidden_floors
 from footprint_compiler.quantize.insert import bias_of, insert_qdq
 from footprint_compiler.quantize.loss import loss
 from footprint_compiler.quantize.operators import LINEAR, MOVES
@@ -93,6 +94,7 @@ class Workbench:
             samples[i] for i in (range(len(order)) if refit else sorted(order[held:]))
         ]
         self.held_back = [samples[i] for i in sorted(order[:held])] or list(self.calibration)
+        self.samples = list(samples)
         self.proto = ir.serde.serialize_model(model)
         self.full = decide(model.graph)
         if not self.full.linear:
@@ -105,6 +107,7 @@ class Workbench:
         )
         self._ranges: dict[str, dict[str, Range]] = {}
         self._expected = self.outputs(self.proto, self.held_back)
+        self._expected_of_all = self.outputs(self.proto, self.samples)
         writers = {name: node for node in self.proto.graph.node for name in node.output}
         self.squashed = [_is_softmax(writers.get(o.name)) for o in self.proto.graph.output]
 
@@ -142,7 +145,8 @@ class Workbench:
         """Range of every tensor as an observer sees it."""
         if observer not in self._ranges:
             observe = OBSERVERS[observer]
-            self._ranges[observer] = {n: observe(s) for n, s in self.statistics.items()}
+            seen = {n: observe(s) for n, s in self.statistics.items()}
+            self._ranges[observer] = raise_hidden_floors(self.model.graph, seen)
         return self._ranges[observer]
 
     def _spans(self, scheme: Scheme, ranges: Mapping[str, Range]) -> dict[str, Range]:
@@ -207,6 +211,11 @@ class Workbench:
         """Loss and signal to quantization noise (dB) over the held-back samples."""
         got = self.outputs(model, self.held_back)
         return loss(self._expected, got, self.squashed), sqnr(self._expected, got)
+
+    def judge_by_all(self, model: onnx.ModelProto) -> tuple[float, float]:
+        """The same over all samples: less noise, for choices with too few options to overfit."""
+        got = self.outputs(model, self.samples)
+        return loss(self._expected_of_all, got, self.squashed), sqnr(self._expected_of_all, got)
 
     def outputs(self, model: onnx.ModelProto, samples: Sequence[Sample]) -> list[np.ndarray]:
         """What is compared, concatenated per output over the samples, float64."""

@@ -8,6 +8,7 @@ from onnx import helper
 
 from footprint_compiler.progress import Reporter
 from footprint_compiler.quantize.fragile import fragile_nodes
+from footprint_compiler.quantize.hidden import raise_hidden_floors
 from footprint_compiler.quantize.prepare import prepare
 from footprint_compiler.quantize.quantizer import QuantizeOptions, quantize
 from footprint_compiler.quantize.tune_ranges import tune_ranges
@@ -64,3 +65,23 @@ def test_tuned_ranges_lower_the_loss_of_the_calibration_samples() -> None:
     tuned = tune_ranges(bench, plain, Reporter())
     losses = [bench.judge(bench.assemble(recipe))[0] for recipe in (plain, tuned)]
     assert losses[1] < 0.9 * losses[0]
+
+
+def test_a_relu_behind_a_sum_hides_low_values() -> None:
+    nodes = [
+        node("Conv", ["x", "w1"], ["a"]),
+        node("Conv", ["x", "w2"], ["b"]),
+        node("Add", ["a", "b"], ["s"]),
+        node("Relu", ["s"], ["r"]),
+        node("Conv", ["r", "w1"], ["c"]),
+        node("Add", ["r", "c"], ["y"]),
+    ]
+    constants = {"w1": weights(3, 3, 1, 1), "w2": weights(3, 3, 1, 1)}
+    graph = prepare(model(nodes, [1, 3, 4, 4], constants))[0].graph
+    seen = {"a": (-9.0, 4.0), "b": (-2.0, 3.0), "r": (0.0, 6.0), "c": (-9.0, 1.0), "y": (-5.0, 5.0)}
+    found = raise_hidden_floors(graph, seen)
+    assert found == seen | {"a": (-3.0, 4.0)}
+    rng = np.random.default_rng(0)
+    first, second = rng.uniform(-9, 4, 1000), rng.uniform(-2, 3, 1000)
+    whole = np.maximum(first + second, 0)
+    np.testing.assert_array_equal(np.maximum(np.maximum(first, -3) + second, 0), whole)
