@@ -173,9 +173,11 @@ def test_in_turn_on_a_cortex_m4(fpc, models, image, tmp_path, needs_emulator):
     assert data[-1] == 1
 
 
-def test_a_bundle_is_replaced_and_its_models_are_named(fpc, bundle, models):
+def test_a_bundle_over_budget_is_not_replaced_and_its_models_are_named(fpc, bundle, models):
     before = {path.name: path.read_bytes() for path in bundle.iterdir()}
-    assert fpc("build", *models, "--share-arena", "-o", bundle).exit_code == 0
+    refused = fpc("build", *models, "--share-arena", "-o", bundle, "--max-ram", "100")
+    assert refused.exit_code == 3
+    assert "RAM of all models together is" in refused.stderr
     assert {path.name: path.read_bytes() for path in bundle.iterdir()} == before
     opened = fpc("plan", bundle)
     assert opened.exit_code == 2
@@ -189,7 +191,6 @@ def test_a_bundle_is_replaced_and_its_models_are_named(fpc, bundle, models):
         (["--name", "x"], 2, "--name does not go with --share-arena"),
         (["--weights", "extern"], 2, "--weights does not go with"),
         (["--shape", "image=1,1,8,8"], 2, "--shape does not go with"),
-        (["--max-ram", "100"], 3, "RAM of all models together is"),
     ],
 )
 def test_what_a_bundle_cannot_do_is_refused(fpc, models, tmp_path, options, code, words):
