@@ -25,7 +25,9 @@ def constant_label(array: np.ndarray) -> str:
     return f"const:{array.dtype}:{'x'.join(map(str, array.shape))}:{digest}"
 
 
-def row_access(kernel: Kernel, labels: Sequence[str], constants: Mapping[str, Any]) -> Any:
+def row_access(
+    kernel: Kernel, labels: Sequence[str], constants: Mapping[str, Any]
+) -> RowAccess | None:
     """How a call of ``kernel`` goes by rows, by position among the function's parameters."""
     if kernel.rows is None:
         return None
