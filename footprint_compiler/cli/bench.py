@@ -10,6 +10,7 @@ import click
 
 from footprint_compiler.cli.command import FpcCommand, show
 from footprint_compiler.cli.execute import need_emulator
+from footprint_compiler.cli.layer_times import draw_times, timed
 from footprint_compiler.cli.profile import draw_profile, profiled
 from footprint_compiler.errors import UsageError
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     "--against", type=click.Choice(["onnxruntime"]), help="Time it too, in turn, in one process."
 )
 @click.option("--emulate", is_flag=True, help="Fail unless BUILD runs in an emulator.")
-@click.option("--layers", is_flag=True, help="Kernel by kernel (emulated targets).")
+@click.option("--layers", is_flag=True, help="Kernel by kernel: time, or what an emulator counts.")
 @click.option(
     "--wait-states",
     default=0,
@@ -63,6 +64,10 @@ def bench(
     )
     if emulate:
         need_emulator(artifact)
+    if layers and artifact.manifest["runner"]["kind"] == "local":
+        times = timed(artifact, sample, repeat)
+        show(times, lambda screen: draw_times(screen, times))
+        return
     if layers:
         profile = profiled(artifact, sample, wait_states)
         show(profile, lambda screen: draw_profile(screen, profile))
@@ -87,10 +92,17 @@ def _alone(artifact: Artifact, sample: Sample, repeat: int) -> dict[str, Any]:
     found = asdict(runners.bench(artifact, sample, repeats=repeat))
     if found["instructions"] is not None:
         return {key: found[key] for key in ("instructions", "counter")}
-    return {key: value for key, value in found.items() if value is not None}
+    times = {
+        key: round(value, 3) if isinstance(value, float) else value
+        for key, value in found.items()
+        if value is not None
+    }
+    return {**times, **runners.rates(artifact, times["min_us"])}
 
 
 def _compare(artifact: Artifact, sample: Sample, model: Path, repeat: int) -> dict[str, Any]:
+    from footprint_compiler.runners import rates
     from footprint_compiler.versus import time_against_onnxruntime
 
-    return time_against_onnxruntime(artifact, sample, model, repeat)
+    found = time_against_onnxruntime(artifact, sample, model, repeat)
+    return {**found, **rates(artifact, found["fpc"]["min_us"])}

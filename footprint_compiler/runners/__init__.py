@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from footprint_compiler.runners.dispatch import available, bench, run
+from footprint_compiler.runners.peak import rates
 from footprint_compiler.runners.result import BenchResult, RunResult
 
-__all__ = ["BenchResult", "RunResult", "available", "bench", "run"]
+__all__ = ["BenchResult", "RunResult", "available", "bench", "rates", "run"]

@@ -37,7 +37,7 @@ class BenchResult:
     """Speed of an artifact: times on real hardware, instructions in an emulator.
 
     Attributes:
-        min_us, median_us, p99_us: time of one invocation, without the copy of the inputs.
+        min_us, median_us, p90_us, p99_us: time of one invocation, without the copy of the inputs.
         threads: cores used by one invocation.
         repeats: invocations measured.
         instructions, counter: as in ``RunResult``.
@@ -45,6 +45,7 @@ class BenchResult:
 
     min_us: float | None = None
     median_us: float | None = None
+    p90_us: float | None = None
     p99_us: float | None = None
     threads: int = 1
     repeats: int = 0
