@@ -20,6 +20,7 @@ from footprint_compiler.kernels.quantized import (
 from footprint_compiler.passes.qdq_graph import QdqGraph, Target, call_te, is_narrow
 from footprint_compiler.passes.qdq_linear import linear
 from footprint_compiler.passes.qdq_pool import average_pool, mean
+from footprint_compiler.passes.qdq_resize import resize
 from footprint_compiler.passes.qdq_scale import largest, requantization
 from footprint_compiler.passes.qdq_softmax import softmax
 from footprint_compiler.passes.qdq_table import recoded
@@ -178,6 +179,7 @@ def matmul(graph: QdqGraph, producer: Any, target: Target) -> Any:
 
 
 RULES: dict[str, Rule] = {
+    "relax.call_tir": resize,
     "relax.nn.conv2d": linear,
     "relax.nn.conv2d_transpose": linear,
     "relax.matmul": matmul,

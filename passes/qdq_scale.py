@@ -17,6 +17,9 @@ from footprint_compiler.passes.qdq_graph import LIMITS, Quantized
 from footprint_compiler.quant.fixed_point import Multiplier, fixed_point, wide_fixed_point
 
 INT32_SUM = 2**30
+LARGEST_RESULT = 2**17
+"""Results beyond saturate in every dtype, so that their rounding does not matter."""
+ROUNDING = 1 / 16
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,11 @@ class Requantization:
 def requantization(
     multipliers: float | np.ndarray | Sequence[float], bound: float
 ) -> Requantization | None:
-    """The form for sums of magnitude up to ``bound``; None where not even int64 holds them."""
+    """The form for sums of magnitude up to ``bound``.
+
+    None where not even int64 holds them, or leaves so few bits for the multiplier that its rounding
+    could cost more than ``ROUNDING`` steps.
+    """
     values = np.asarray(multipliers, dtype=np.float64)
     try:
         narrow = fixed_point(values)
@@ -48,6 +55,10 @@ def requantization(
     try:
         wide = wide_fixed_point(values, int(np.ceil(bound)))
     except ValueError:
+        return None
+    with np.errstate(divide="ignore"):
+        unsaturated = np.minimum(bound, LARGEST_RESULT / values)
+    if float(unsaturated.max()) * 2.0 ** -(wide.fraction + 1) > ROUNDING:
         return None
     return Requantization(wide, Scaling(0, wide.fraction, "int64"))
 

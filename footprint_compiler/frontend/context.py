@@ -112,14 +112,29 @@ class Context:
         """Emit ``function(*expressions, **attrs)``."""
         return self.emit(function(*(self.expr(v) for v in values), **attrs))
 
-    def te(self, function: Callable[..., Any], *values: Value, name: str) -> Value:
-        """Emit one kernel given as tensor expressions over the values."""
-        return self.te_many(function, *values, name=name)[0]
+    def te(
+        self,
+        function: Callable[..., Any],
+        *values: Value,
+        name: str,
+        attrs: Mapping[str, Any] | None = None,
+    ) -> Value:
+        """Emit one kernel given as tensor expressions over the values; passes see ``attrs``."""
+        return self.te_many(function, *values, name=name, attrs=attrs)[0]
 
-    def te_many(self, function: Callable[..., Any], *values: Value, name: str) -> tuple[Value, ...]:
+    def te_many(
+        self,
+        function: Callable[..., Any],
+        *values: Value,
+        name: str,
+        attrs: Mapping[str, Any] | None = None,
+    ) -> tuple[Value, ...]:
         """Like ``te`` for a kernel with one or several outputs."""
         call = self.builder.call_te(
-            function, *(self.expr(v) for v in values), primfunc_name_hint=name
+            function,
+            *(self.expr(v) for v in values),
+            primfunc_name_hint=name,
+            **({"primfunc_attrs": dict(attrs)} if attrs else {}),
         )
         return self._unpack(self.builder.emit(call, name_hint=self._hint()))
 

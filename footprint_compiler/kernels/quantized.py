@@ -8,6 +8,7 @@ real = scale * (q - zero_point), clamped to [low, high].
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from tvm import te, tirx
@@ -275,6 +276,36 @@ def quantized_prelu(
         return clamped(moved, output.zero_point, output.low, output.high, output.dtype, wide)
 
     return te.compute(x.shape, element, name="prelu")
+
+
+def quantized_weights(
+    x: Any,
+    places: Any,
+    weights: Any,
+    *rest: Any,
+) -> Any:
+    """Weighted neighbours along one axis or two: x and places, weights for each.
+
+    ``rest`` is, after the tables of a second axis: the shape of the result, the axes, zero point,
+    mantissa, scaling and output.
+    """
+    tables = [(places, weights)] + ([tuple(rest[:2])] if len(rest) == 8 else [])
+    shape, axes, zero_point, mantissa, scaling, output = rest[-6:]
+    wide = scaling.accumulator
+
+    def element(*indices: Any) -> Any:
+        total = tirx.const(0, wide)
+        for taps in product(*(range(int(where.shape[1])) for where, _ in tables)):
+            at, weight = list(indices), None
+            for axis, tap, (where, factor) in zip(axes, taps, tables, strict=True):
+                at[axis] = where[indices[axis], tap]
+                one = factor[indices[axis], tap].astype(wide)
+                weight = one if weight is None else weight * one
+            value = x[tuple(at)].astype(wide) - tirx.const(zero_point, wide)
+            total = total + value * weight
+        return _codes(total, tirx.const(mantissa, "int32"), scaling, output, True)
+
+    return te.compute(shape, element, name="resize")
 
 
 def rescale(x: Any, zero_point: int, mantissa: int, scaling: Scaling, output: Output) -> Any:

@@ -224,6 +224,13 @@ def softmax(net: Net, kind: str) -> str:
     return net.node("Softmax", net.given((3, 21), kind if "8" in kind else "int8"), axis=-1)
 
 
+def interpolated(net: Net, kind: str) -> str:
+    x = net.given((1, 5, 4, 6), kind if "8" in kind else "uint8")
+    scales = net.constant([1, 1, 2, 1.7])
+    mode = str(net.rng.choice(["linear", "cubic"]))
+    return net.node("Resize", x, "", scales, mode=mode)
+
+
 def layer_norm(net: Net, kind: str) -> str:
     x = net.given((2, 3, 24), kind)
     gamma, beta = (net.constant(net.rng.normal(1, 0.3, 24)) for _ in range(2))
@@ -233,7 +240,7 @@ def layer_norm(net: Net, kind: str) -> str:
 LAYERS: tuple[Callable[[Net, str], str], ...] = (
     conv, conv, conv, conv, transposed, dense, dense, attention, pair, pair, with_constant,
     with_constant, average, average, mean, mean, picked, picked, moved, function, function, softmax,
-    layer_norm, layer_norm,
+    layer_norm, layer_norm, interpolated, interpolated,
 )  # fmt: skip
 
 
@@ -244,7 +251,7 @@ def random_layers(seed: int) -> Net:
         sixteen = net.rng.integers(3) == 0
         kind = str(net.rng.choice(["int16", "uint16"] if sixteen else ["int8", "uint8"]))
         result = layer(net, kind)
-        narrow = layer is softmax or net.rng.integers(3) == 0
+        narrow = layer in (softmax, interpolated) or net.rng.integers(3) == 0
         if layer is function and sixteen:
             net.interpolated.add(result)
         net.results[result] = str(net.rng.choice(["int8", "uint8"])) if narrow else kind

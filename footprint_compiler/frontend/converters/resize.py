@@ -16,6 +16,7 @@ from tvm import relax, te, tirx
 from footprint_compiler.frontend.context import Context, Node, Refusal, Table, normalize_axis
 from footprint_compiler.frontend.converters.basic import cast, scalar, transpose
 from footprint_compiler.frontend.value import Value, constant
+from footprint_compiler.kernels.tir import WEIGHTED_AXIS
 
 
 @dataclass(frozen=True)
@@ -247,7 +248,7 @@ def _weigh(ctx: Context, x: Value, axis: int, places: np.ndarray, weights: np.nd
 
         return te.compute(shape, element, name="resize")
 
-    return ctx.te(rule, x, table, weight, name="resize")
+    return ctx.te(rule, x, table, weight, name="resize", attrs={WEIGHTED_AXIS: axis})
 
 
 CONVERTERS: Table = {"Resize": _resize, "Upsample": _resize}
