@@ -54,6 +54,7 @@ from footprint_compiler.options import BuildOptions
 from footprint_compiler.quantize.precision import PRECISIONS, WIDE_OPSET, needs_wide_opset
 from footprint_compiler.quantize.prepare import OPSET, prepare
 from footprint_compiler.quantize.quantizer import QuantizeOptions, quantize
+from footprint_compiler.quantize.session import PRECISION_SETS
 from footprint_compiler.quantize.workbench import compared, sqnr
 
 Samples = list[dict[str, np.ndarray]]
@@ -197,7 +198,8 @@ def split(
             if row in PRECISIONS:
                 opset = WIDE_OPSET if needs_wide_opset([row]) else OPSET
                 prepared, _ = prepare(static, opset=opset)
-                made = quantize(prepared, calibration, QuantizeOptions(precisions=(row,)))
+                kinds = tuple(k for k in PRECISION_SETS.get(row, (row,)) if k in PRECISIONS)
+                made = quantize(prepared, calibration, QuantizeOptions(precisions=kinds))
                 found[row] = scores(made.model, evaluation)
                 extra[f"{row}_kept"] = [trial.what for trial in made.trials if trial.kept]
                 extra[f"{row}_floats"] = [f"{row[1]} {row[2]}" for row in made.floats]

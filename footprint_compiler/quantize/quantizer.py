@@ -153,6 +153,7 @@ class _Search:
         self.observers = list(OBSERVERS) if auto else [options.observer]
         if precision == "int16a":  # nothing is clipped
             self.observers = ["min-max"]
+        self.precisions = options.precisions
         self.recipe = Recipe(floats=options.floats, precision=precision)
         self.loss = float("inf")
         self.level = float("-inf")
@@ -193,7 +194,7 @@ class _Search:
     def turn_to(self, precision: str) -> None:
         """Go on with another precision; what was learned for others stays.
 
-        With 4-bit weights the first and the last layer stay in int8 where that is better.
+        With 4-bit weights the first and last layer stay in int8 where that is allowed and better.
         """
         if precision == self.recipe.precision:
             return
@@ -201,7 +202,7 @@ class _Search:
         self.loss = self._measure(self.bench, self.recipe, precision)
         self._kept.add(len(self._trials) - 1)
         layers = self.bench.scheme(self.recipe).linear
-        if PRECISIONS[precision].weight_bits == 4 and len(layers) > 2:
+        if precision == "int4w8a" and "int8" in self.precisions and len(layers) > 2:
             ends = {layers[0]: "int8", layers[-1]: "int8"}
             self.attempt("first and last in int8", replace(self.recipe, layers=ends))
 

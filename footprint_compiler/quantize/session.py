@@ -25,6 +25,9 @@ from footprint_compiler.quantize.precision import (
 from footprint_compiler.quantize.prepare import OPSET, prepare
 from footprint_compiler.quantize.quantizer import Quantized, QuantizeOptions, quantize
 
+PRECISION_SETS = {"int4w8a": ("int4w8a", "int8", FLOAT)}
+"""Precision of all layers -> what single layers may be instead, where that is more than float."""
+
 
 @dataclass(frozen=True)
 class Request:
@@ -36,8 +39,8 @@ class Request:
         max_drop: bound in points; it needs ``evaluation``.
         metric: what the drop is measured in, see ``choose_metric``; by default it fits the data.
         precision: of all layers, or ``MIXED``.
-        precisions: what layers may be, cheapest first; by default the precision and float, or
-            everything where it is mixed.
+        precisions: what layers may be, cheapest first; by default the precision and float (and int8
+            beside int4w8a), or everything where it is mixed.
         shapes, constants: as in a build.
     """
 
@@ -124,7 +127,9 @@ def allowed_precisions(request: Request) -> tuple[str, ...]:
     """What layers may be, cheapest first."""
     if request.precisions:
         return request.precisions
-    return ORDER if request.precision == MIXED else (request.precision, FLOAT)
+    if request.precision == MIXED:
+        return ORDER
+    return PRECISION_SETS.get(request.precision, (request.precision, FLOAT))
 
 
 def check_request(request: Request) -> None:

@@ -102,3 +102,31 @@ def test_usage(fpc: Fpc, digits: Path, arguments: list[str], message: str) -> No
     result = fpc(arguments[0], digits, *arguments[1:])
     assert result.exit_code == 2
     assert message in result.stderr
+
+
+def test_four_bits_under_a_bound(
+    fpc: Fpc, digits: Path, files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "q.onnx"
+    arguments = [digits, "--data", files[0], "--eval", files[1], "--observer", "min-max", "-o", out]
+    quick = ["--no-equalize", "--no-adaround", "--no-bias-correction"]
+    result = fpc(
+        "--json", "quantize", *arguments, *quick, "--precision", "int4w8a", "--max-drop", "5%"
+    )
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert set(found["precisions"].values()) <= {"int4w8a", "int8", "float"}
+    assert "int4w8a" in found["precisions"].values()
+    assert found["steps"][0]["weight_bytes"] <= 3818
+    kinds = {tensor.data_type for tensor in onnx.load(out).graph.initializer}
+    assert onnx.TensorProto.INT4 in kinds
+    out.write_text("kept")
+    failed = fpc(
+        "--json", "quantize", *arguments, *quick, "--precision", "mixed", "--max-drop", "0",
+        "--precisions", "int4w8a", "--metric", "cosine",
+    )  # fmt: skip
+    assert failed.exit_code == 5
+    steps = json.loads(failed.stdout)["error"]["steps"]
+    assert steps[0]["metric"] == "cosine"
+    assert 0 < steps[0]["drop"] < 50
+    assert out.read_text() == "kept"
