@@ -65,7 +65,7 @@ def _convolution(layer: Linear, rings: Rings | None, wide: bool) -> CKernel | No
     groups = -(-layer.depth // 4)
     features = set(codes.features)
     features |= {"points"} if points else {"bytes"} if uneven else {"windows"}
-    features |= {"tails"} if uneven and points else set()
+    features |= {"uneven"} if uneven and points else set()
     features |= {"dilated"} if flat.dilation[1] > 1 else set()
     features |= {"wide"} if wide else set()
     features |= row_features(rings)
@@ -106,7 +106,7 @@ def _dense(layer: Linear) -> CKernel:
         inputs=(0,),
         constants=(1, 2, 3),
         pack=_by_turns(layer, 4, False),
-        features=frozenset(layer.codes.features | ({"tails"} if layer.depth % 4 else set())),
+        features=frozenset(layer.codes.features | ({"uneven"} if layer.depth % 4 else set())),
         scratch_bytes=8 * groups,
         macs=layer.shape.macs,
     )
@@ -144,7 +144,7 @@ def _depthwise(layer: Linear, rings: Rings | None) -> CKernel | None:
         shape.padding[1] + shape.in_width, (shape.out_width - 1) * shape.stride[1] + width
     )
     features = set(codes.features)
-    features |= {"tails"} if shape.in_channels % 4 else set()
+    features |= {"uneven"} if shape.in_channels % 4 else set()
     features |= {f"pairs{shape.stride[1]}"} if by_pairs else set()
     features |= {"single"} if by_pairs and shape.out_width % 2 else set()
     features |= row_features(rings)

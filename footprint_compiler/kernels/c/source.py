@@ -48,7 +48,7 @@ def render_source(kernels: Mapping[str, CKernel]) -> str:
     return "".join(text)
 
 
-_SHARED = frozenset({"clamp", "tails", "thumb1"})
+_SHARED = frozenset({"clamp", "uneven", "thumb1"})
 
 
 def _render(name: str, features: frozenset[str], kernel_rows: int) -> str:

@@ -1,4 +1,7 @@
-"""C kernels on an emulated board: all layers as one program, each call guarded by canaries."""
+"""C kernels on an emulated board: all layers as one program, each call guarded by canaries.
+
+Unaligned accesses are faults, also where the core could do them.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from footprint_compiler import runners
 from footprint_compiler.codegen.emit import emit_artifact
 from footprint_compiler.codegen.toolchain import find_toolchain
 from footprint_compiler.kernels.c.cores import fast_unit, unit_of
@@ -17,6 +19,8 @@ from footprint_compiler.kernels.c.units import generate
 from footprint_compiler.memory import plan_memory
 from footprint_compiler.options import BuildOptions
 from footprint_compiler.program import KernelCall, Program, Scratch
+from footprint_compiler.runners.machine import machine_of
+from footprint_compiler.runners.qemu import run_in_qemu
 from footprint_compiler.targets import load_target
 from footprint_compiler.tensor import TensorSpec
 from tests.kernels.c.layers import Layer, Sum
@@ -95,7 +99,7 @@ def run_layers(
         out=folder / "layers",
     )
     inputs = {f"x{i}": layer.x for i, layer in enumerate(layers)}
-    outputs = runners.run(artifact, inputs).outputs
+    outputs = run_in_qemu(artifact, machine_of(artifact), inputs, trap_unaligned=True).outputs
     return {layer.name: _unguarded(outputs, i, layer) for i, layer in enumerate(layers)}
 
 
