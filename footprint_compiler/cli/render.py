@@ -58,7 +58,7 @@ def pools(footprint: Mapping[str, Any]) -> Table:
 
 
 def flash_by_layer(report: MemoryReport, rows: int = FLASH_ROWS) -> Table:
-    """The layers with most weights and code; code that several layers share counts at the first."""
+    """The layers with most weights and code; a kernel of several layers counts at the first."""
     from footprint_compiler.report.tables import kernels_of
 
     columns = ("flash by layer", "kernel", "weights", "code")
@@ -75,6 +75,8 @@ def flash_by_layer(report: MemoryReport, rows: int = FLASH_ROWS) -> Table:
         rest = found[rows:]
         sums = (sum(row[2] for row in rest), sum(row[3] for row in rest))
         text.add_row(listing, f"{len(rest)} more", "", f"{sums[0]:,}", f"{sums[1]:,}")
+    shared = report.manifest["footprint"]["flash"]["code_bytes"] - sum(row[3] for row in found)
+    text.add_row(listing, "entry point and shared functions", "", "", f"{max(shared, 0):,}")
     return listing
 
 
@@ -91,9 +93,10 @@ def explanation(report: MemoryReport) -> Table:
     listing = text.table(*columns, right=columns[2:5], title=text.printable(title))
     for block in sorted(report.live_at(step), key=lambda block: -block.size_bytes):
         steps = f"[{block.first_step}, {block.end_step})"
-        layers = text.one_line(", ".join(block.layers), 40)
+        layers = text.one_line(", ".join(block.layers), 28)
         share = f"{block.size_bytes / total:.1%}"
-        text.add_row(listing, block.name, block.kind, f"{block.size_bytes:,}", share, steps, layers)
+        name = text.one_line(block.name, 28)
+        text.add_row(listing, name, block.kind, f"{block.size_bytes:,}", share, steps, layers)
     return listing
 
 

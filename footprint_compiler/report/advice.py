@@ -125,6 +125,8 @@ def _is_spatial(shape: list[int]) -> bool:
 
 def _stream(report: MemoryReport) -> Iterator[Advice]:
     """Tensors between two kernels that need only a few rows at once."""
+    if report.manifest.get("options", {}).get("optimize_for") == "ram":
+        return
     peak = {block.name for block in report.live_at(report.peak_step)}
     chain = [
         block
@@ -146,8 +148,8 @@ def _stream(report: MemoryReport) -> Iterator[Advice]:
 
     first, last = min(steps), max(steps)
     yield Advice(
-        f"run the chains of layers between steps {first} and {last} row by row, "
-        f"with rings of {_RING_ROWS} rows",
+        f"run the chains of layers between steps {first} and {last} row by row "
+        f"(estimated with rings of {_RING_ROWS} rows)",
         "code and a few instructions per row: fpc build --optimize-for ram",
         _trial(report, ring),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from footprint_compiler.memory.plan import Placement
 from footprint_compiler.report.advice import Advice, advise
 from footprint_compiler.report.diff import TotalChange, compare
@@ -28,6 +30,9 @@ def test_streaming_keeps_a_few_rows_of_what_lies_between_two_kernels() -> None:
     assert one is not None
     # 4 of 32 rows of a; x stays.
     assert one.ram_bytes == 12288 - (4096 + 1024)
+    done = report()
+    done = replace(done, manifest={**done.manifest, "options": {"optimize_for": "ram"}})
+    assert found("run the chains", advise(done)) is None
 
 
 def test_a_smaller_image_shrinks_what_is_computed_from_it() -> None:
