@@ -7,6 +7,7 @@ accesses that its code really has, so what it learns from one task helps with th
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -33,6 +34,8 @@ from footprint_compiler.tuning.tasks import Task
 POPULATION = 48
 WARM_UP = 16
 """Results before the cost model is asked."""
+SLOW_S = 0.1
+"""A task whose features take longer is learnt from its answers alone: thousands are predicted."""
 FEW = 24
 """A space of at most so many candidates needs no search."""
 FAILED_SECONDS = 1e10
@@ -76,8 +79,23 @@ class CostModel:
         decisions = decisions_of(schedule, search.questions)
         label = f"{search.task.key} {json.dumps(decisions, sort_keys=True)}"
         if label not in self._features:
-            self._features[label] = self._extract(search, decisions)
+            start = time.monotonic()
+            if search.by_answers:
+                self._features[label] = self._answers(search, decisions)
+            else:
+                self._features[label] = self._extract(search, decisions)
+            search.by_answers |= time.monotonic() - start > SLOW_S
         return self._features[label]
+
+    def _answers(self, search: Search, decisions: Mapping[str, Choice]) -> Any:
+        """The position of each answer among its options, where features cost too much."""
+        vector = np.zeros((1, int(self._per_store.feature_vector_length)))
+        for at, (label, question) in enumerate(search.questions.items()):
+            chosen = decisions[label]
+            vector[0, 4 * at] = 1.0 + question.options.index(chosen)
+            numbers = chosen if isinstance(chosen, tuple) else ()
+            vector[0, 4 * at + 1 : 4 * at + 1 + len(numbers[:3])] = numbers[:3]
+        return tvm.runtime.tensor(vector)
 
     def _extract(self, search: Search, decisions: Mapping[str, Choice]) -> Any:
         func = search.emit(decisions)
@@ -108,6 +126,7 @@ class Search:
     def __init__(self, task: Task, model: CostModel, seed: int, most: int, batch: int) -> None:
         meta_schedule = import_meta_schedule()
         self.task, self.model, self.batch = task, model, batch
+        self.by_answers = False
         self.questions = find_questions(task)
         self.size = int(np.prod([len(q.options) for q in self.questions.values()]))
         model.searches[task.key] = self
