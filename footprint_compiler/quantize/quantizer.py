@@ -92,7 +92,8 @@ def quantize(
 ) -> Quantized:
     """Quantize a prepared model; without a bound, all layers get the cheapest precision.
 
-    Every step is measured on the held-back samples, and kept only where it helps.
+    Every step is measured, by all samples or by those that are held back from it, and kept only
+    where it helps.
 
     Raises:
         UsageError: an unknown observer or node.
@@ -108,8 +109,7 @@ def quantize(
     search.observe(bench, "")
     if search.level < TOLERABLE_DB:
         reporter.phase("look for fragile tensors")
-        if search.protect(bench, reporter):
-            search.observe(bench, "some nodes in float")
+        search.protect(bench, reporter)
     if options.equalize:
         reporter.phase("equalize channels")
         for what, change in (("equalized", equalize), ("absorbed biases", absorb)):
@@ -162,11 +162,17 @@ class _Search:
         self._trials: list[tuple[str, float, float]] = []
         self._kept: set[int] = set()
 
-    def protect(self, bench: Workbench, reporter: Reporter) -> bool:
-        """Leave in float what no scale serves, and remember why; whether there is any."""
-        self.reasons = fragile_nodes(bench, self.recipe, reporter)
-        self.recipe = replace(self.recipe, floats=self.recipe.floats | set(self.reasons))
-        return bool(self.reasons) and bool(bench.scheme(self.recipe).linear)
+    def protect(self, bench: Workbench, reporter: Reporter) -> None:
+        """Leave in float what no scale serves, where that helps, and remember why."""
+        reasons = fragile_nodes(bench, self.recipe, reporter)
+        before, loss = self.recipe, self.loss
+        self.recipe = replace(before, floats=before.floats | set(reasons))
+        if reasons and bench.scheme(self.recipe).linear:
+            self.observe(bench, "some nodes in float")
+        if self.loss < loss:
+            self.reasons = reasons
+        else:
+            self.recipe = before
 
     def observe(self, bench: Workbench, what: str) -> None:
         """Measure the observers on a model; keep the best where it beats all before.
