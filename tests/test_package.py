@@ -11,7 +11,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-MAPPED = {"footprint_compiler": "", "passes": "passes/", "targets": "targets/"}
+MAPPED = {
+    "footprint_compiler": "",
+    "passes": "passes/",
+    "targets": "targets/",
+    "tuning_logs": "tuning_logs/",
+}
 BUILD_WHEEL = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
 
 
@@ -19,7 +24,10 @@ def files_of(folder: Path) -> set[str]:
     return {
         path.relative_to(folder).as_posix()
         for path in folder.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith(".")
+        if path.is_file()
+        and "__pycache__" not in path.parts
+        and not path.name.startswith(".")
+        and path.suffix != ".journal"
     }
 
 
@@ -28,7 +36,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A wheel built from a copy of the tree."""
     tree = tmp_path_factory.mktemp("tree")
     for folder in MAPPED:
-        ignore = shutil.ignore_patterns("__pycache__", ".*")
+        ignore = shutil.ignore_patterns("__pycache__", ".*", "*.journal")
         shutil.copytree(ROOT / folder, tree / folder, ignore=ignore)
     for file in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / file, tree)

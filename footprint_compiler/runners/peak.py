@@ -9,6 +9,7 @@ import ctypes
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from footprint_compiler.artifact import Artifact
 from footprint_compiler.errors import FpcError
@@ -51,7 +52,7 @@ def measured_peaks(artifact: Artifact) -> Peaks:
     return Peaks(*(_rate(library[f"fpc_peak_{kind}"]) for kind in ("float", "int8")))
 
 
-def _rate(function: ctypes._CFuncPtr) -> float | None:
+def _rate(function: Any) -> float | None:
     function.restype = ctypes.c_uint64
     function.argtypes = [ctypes.c_uint64, ctypes.POINTER(ctypes.c_float)]
     sink = (ctypes.c_float * 2)(0.5, 0.25)

@@ -64,9 +64,9 @@ class EmulatorRunner(ProgramRunner):
         self.pipeline = pipeline_of(target)
         self.unit = "cycles" if model == "cycles" and self.pipeline else "instructions"
         self.guarded = model == "guarded"
-        modelled = self.pipeline is not None and (self.guarded or self.unit == "cycles")
         how = "guarded by the " if self.guarded else ""
-        self.name = f"emulator ({how}{self.pipeline.name})" if modelled else "emulator"
+        shown = self.pipeline if self.guarded or self.unit == "cycles" else None
+        self.name = f"emulator ({how}{shown.name})" if shown else "emulator"
         self.x86 = self.pipeline if target.toolchain.zig_target.startswith("x86_64") else None
         self.program, self.cpu = _emulator_of(target)
         path = which_qemu(self.program)

@@ -65,9 +65,10 @@ class CostModel:
         self.searches: dict[str, Search] = {}
 
     def _extractor(self) -> Any:
-        owner = self
+        owner, extractor = self, self._meta_schedule.feature_extractor
 
-        class Extractor(self._meta_schedule.feature_extractor.PyFeatureExtractor):  # type: ignore[misc, name-defined]
+        # TVM has no type information, so that its classes are Any.
+        class Extractor(extractor.PyFeatureExtractor):  # type: ignore[misc, name-defined]
             def extract_from(self, context: Any, candidates: Sequence[Any]) -> list[Any]:
                 search = owner.searches[str(context.task_name)]
                 return [owner.features(search, each.sch) for each in candidates]

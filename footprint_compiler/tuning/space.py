@@ -142,7 +142,8 @@ def schedule_of(
 def make_mutator(meta_schedule: Any, seed: int) -> Any:
     """Gives one choice another value, half of the time the next or the previous option."""
 
-    class Mutator(meta_schedule.mutator.PyMutator):  # type: ignore[misc, name-defined]
+    # TVM has no type information, so that its classes are Any.
+    class Mutator(meta_schedule.mutator.PyMutator):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.random = random.Random(seed)

@@ -11,6 +11,7 @@ import pickle
 import signal
 import struct
 import sys
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
 LENGTH = struct.Struct("<Q")
@@ -21,7 +22,7 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
     from footprint_compiler.tuning.candidate import build_candidate
     from footprint_compiler.tuning.rpc_client import free_servers, measure_remotely
 
-    known = {
+    known: dict[str, Callable[..., Any]] = {
         "build": build_candidate,
         "ping": lambda value: value,
         "rpc": measure_remotely,
