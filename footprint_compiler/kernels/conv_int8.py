@@ -69,8 +69,8 @@ class DotConvEmitter:
         self.run = run if self.direct else -(-terms // unit.granule) * unit.granule
         self.depth = self.rows * self.run
         tiles = unit.tiles(shape.out_width, self.group_out)
-        self.pixels, vectors = choose("tile", tiles[0], tiles)
-        self.channels = vectors * unit.lanes
+        self.pixels, self.vectors = choose("tile", tiles[0], tiles)
+        self.channels = self.vectors * unit.lanes
 
     @property
     def _start_bytes(self) -> int:

@@ -195,7 +195,8 @@ def _conv2d(fused: Fused, machine: Machine, constant_params: frozenset[int]) -> 
             x, own, lambda n, h, column, c, value: fused.store([n, h, column, c], value)
         )
 
-    work = row_work(machine, (flat, emitter.pixels), (shape, narrow.pixels), dtypes[1])
+    at_once = flat, emitter.pixels, emitter.vectors
+    work = row_work(machine, at_once, (shape, narrow.pixels, narrow.vectors), dtypes[1])
     work *= emitter.advantage  # one row is always convolved directly
     packs = {position: narrow.pack}
     return with_rows(kernel, fused, shape, row, packs, {position: own}, work)

@@ -64,6 +64,21 @@ class Fused:
             tvm_ffi.structural_walk(self._value, (tvm.ir.TensorLoad, visit))
         return touched
 
+    def reads_exactly(self, buffer: Any) -> bool:
+        """Whether the epilogue reads ``buffer`` only at the element that it writes."""
+        exact = True
+
+        def visit(expr: Any) -> None:
+            nonlocal exact
+            own = len(expr.indices) == len(self._vars) and _identity(
+                expr.indices, self._vars, self.out_shape
+            )
+            exact = exact and (own or not expr.source.same_as(buffer))
+
+        if self._acc is not None:
+            tvm_ffi.structural_walk(self._value, (tvm.ir.TensorLoad, visit))
+        return exact
+
     def epilogue_reads(self) -> list[Any]:
         """Parameter buffers that the epilogue reads at exactly the element that it writes."""
         found: list[Any] = []

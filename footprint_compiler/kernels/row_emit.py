@@ -51,9 +51,11 @@ def with_rows(
         and any(param.same_as(buffer) for buffer in fused.epilogue_reads())
     }
     image = fused.operands[0]
+    position = next(at for at, param in enumerate(params) if param.same_as(image))
     if not fused.epilogue_touches(image):
-        position = next(at for at, param in enumerate(params) if param.same_as(image))
         windows[position] = window_of(shape)
+    elif fused.reads_exactly(image) and shape.stride[0] == 1 and shape.in_height == height:
+        windows[position] = _with_own_row(window_of(shape))
     attrs = dict(kernel.func.attrs.items())
 
     def emit(rings: Mapping[int, int]) -> Kernel:
@@ -81,6 +83,11 @@ def window_of(shape: ConvShape) -> Window:
     """Rows of the image that an output row of ``shape`` reads."""
     span = (shape.kernel[0] - 1) * shape.dilation[0] + 1
     return Window(shape.in_height, shape.stride[0], shape.padding[0], span)
+
+
+def _with_own_row(window: Window) -> Window:
+    """The window and the row of the image that has the output row's number; stride 1."""
+    return replace(window, span=window.before + max(window.span - window.before, 1))
 
 
 def _same_image(param: Any, output: Any) -> bool:

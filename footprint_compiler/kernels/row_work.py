@@ -1,8 +1,9 @@
 """How much more work a convolution is row by row than over all its pixels at once.
 
-A tile of P pixels loads each vector of weights once for P products. Over all pixels of a pointwise
-convolution tiles are full; over one row the last may be narrow, and where a row is narrower than a
-tile all are. Weights that do not fit a first-level cache come from the second level for each row.
+A tile of P pixels and V vectors of channels loads P + V operands for P * V products. Over all
+pixels of a pointwise convolution tiles are full; over one row the last may be narrow, and where a
+row is narrower than a tile all are, perhaps with more vectors instead. Weights that do not fit a
+first-level cache come from the second level for each row.
 """
 
 from __future__ import annotations
@@ -17,14 +18,17 @@ BYTES_PER_CYCLE = 32
 
 
 def row_work(
-    machine: Machine, at_once: tuple[ConvShape, int], by_row: tuple[ConvShape, int], dtype: str
+    machine: Machine,
+    at_once: tuple[ConvShape, int, int],
+    by_row: tuple[ConvShape, int, int],
+    dtype: str,
 ) -> float:
     """Estimated instructions by rows relative to those at once.
 
     Args:
         machine: vector unit; without one there is no cache either, and integers have so few
             registers that the pixels of a tile say nothing.
-        at_once, by_row: shape of the loop nest, and pixels of its tile.
+        at_once, by_row: shape of the loop nest, pixels and vectors of its tile.
         dtype: of the weights.
     """
     if not machine.vector_bits and not dtype.startswith("float"):
@@ -40,7 +44,11 @@ def row_work(
     return work + weights_bytes / BYTES_PER_CYCLE / products
 
 
-def _tiles(shape: ConvShape, pixels: int) -> float:
-    """Loads of weights and products over all rows, in vectors."""
+def _tiles(shape: ConvShape, pixels: int, vectors: int) -> float:
+    """Loads and products over all rows, for each vector of channels and step of the sum."""
+
+    def tile(count: int) -> float:
+        return (count * vectors + count + vectors) / vectors if count else 0.0
+
     full, rest = divmod(shape.out_width, pixels)
-    return shape.batch * shape.out_height * (full * (pixels + 1) + (rest + 1 if rest else 0))
+    return shape.batch * shape.out_height * (full * tile(pixels) + tile(rest))
