@@ -14,6 +14,7 @@ from math import prod
 from typing import Any
 
 from footprint_compiler.memory.build_plan import solve
+from footprint_compiler.memory.lower_bound import lower_bound
 from footprint_compiler.memory.problem import Buffer, Problem
 from footprint_compiler.report.blocks import Block, MemoryReport
 
@@ -52,9 +53,14 @@ class Advice:
 
 
 def advise(report: MemoryReport) -> list[Advice]:
-    """Every change that saves something, the largest saving of RAM first."""
+    """Every change that saves flash, or a hundredth of the peak; the largest saving first."""
     found = [advice for make in _KINDS for advice in make(report)]
-    saving = [one for one in found if one.ram_bytes > 0 or one.flash_bytes > 0]
+    least = max(report.plan.peak_bytes // 100, 1)
+    saving = [
+        one
+        for one in found
+        if one.ram_bytes >= least or one.flash_bytes > 0 or (one.is_bound and one.ram_bytes > 0)
+    ]
     return sorted(saving, key=lambda one: (-one.ram_bytes, -one.flash_bytes))
 
 
@@ -66,8 +72,14 @@ def _trial(report: MemoryReport, change: Callable[[Block], Block | None]) -> int
         Buffer(str(index), block.first_step, block.end_step, block.size_bytes, align)
         for index, block in enumerate(changed)
     ]
-    _, solution, _ = solve(Problem(tuple(buffers)), TRIAL_NODES)
-    return report.plan.peak_bytes - solution.height
+    problem, peak = Problem(tuple(buffers)), report.plan.peak_bytes
+    bound = lower_bound(problem).bytes
+    if bound >= peak:
+        return 0
+    _, solution, _ = solve(problem, 0)
+    if solution.height > bound:
+        _, solution, _ = solve(problem, TRIAL_NODES)
+    return peak - solution.height
 
 
 def _dtype(report: MemoryReport, tensor: str) -> str:
@@ -229,6 +241,8 @@ def _placement(report: MemoryReport) -> Iterator[Advice]:
 
 def _order(report: MemoryReport) -> Iterator[Advice]:
     """No order of whole kernels can go below the operands of the largest one."""
+    if not all("reads" in layer for layer in report.layers):
+        return
     needed = 0
     for step in range(len(report.layers)):
         operands = {*report.layers[step].get("reads", ()), *report.layers[step].get("writes", ())}

@@ -60,7 +60,7 @@ def image(sample: Path) -> dict[str, np.ndarray]:
         return {name: data[name] for name in data.files}
 
 
-def test_a_cortex_m7_with_a_small_fast_memory(needs_emulator, digits, image, tmp_path):
+def test_a_cortex_m7_with_a_small_fast_memory(fpc, needs_emulator, digits, image, tmp_path):
     needs_emulator("cortex-m7")
     target = small_target(tmp_path, "cortex-m7", MEMORIES)
     plain = package.build(
@@ -82,6 +82,8 @@ def test_a_cortex_m7_with_a_small_fast_memory(needs_emulator, digits, image, tmp
     assert ram["arena_bytes"] == more["bytes"] + pooled.manifest["arena"]["bytes"]
     assert found.stack_bytes_used is not None
     assert found.stack_bytes_used <= ram["stack_bytes"]
+    shown = fpc("plan", tmp_path / "b").stdout
+    assert f"dtcm {more['bytes']:,} B" in shown
 
 
 def test_rows_over_two_arenas_on_this_machine(digits, image, tmp_path):

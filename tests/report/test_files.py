@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from footprint_compiler.cli.render import arena_map
 from footprint_compiler.memory.plan import Placement
 from footprint_compiler.report.advice import advise
 from footprint_compiler.report.html import to_html
@@ -159,6 +160,20 @@ def test_blocks_that_share_bytes_get_lines_of_their_own() -> None:
     assert report(placements=moved).live_bytes()[1] == 8192 + 512
     for spans in lines.values():
         assert all(one[1] <= other[0] for one, other in itertools.pairwise(spans))
+
+
+def test_each_pool_has_a_panel_and_a_process_of_its_own() -> None:
+    moved = {**PLACEMENTS, ODD: Placement("dtcm", 0, 2048, 1, 3)}
+    made = report(placements=moved, arenas={"sram": 12288, "dtcm": 2048})
+    assert made.pools == ("sram", "dtcm")
+    assert made.live_bytes() == [12288, 10752, 2088]
+    root = ElementTree.fromstring(to_svg(made))
+    texts = [node.text for node in root.iter(f"{SVG}text")]
+    assert texts.count("sram, bytes") == texts.count("dtcm, bytes") == 1
+    found = json.loads(to_trace(made))["traceEvents"]
+    assert {e["pid"]: e["name"] for e in found if e["ph"] == "X" and e["pid"]} == {1: ODD}
+    lines = [line.plain for line in arena_map(made.plan)]
+    assert [line for line in lines if line in made.pools] == ["sram", "dtcm"]
 
 
 def test_a_plan_without_bytes_can_be_shown() -> None:
