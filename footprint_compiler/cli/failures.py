@@ -96,7 +96,7 @@ def report(failure: FpcError, as_json: bool) -> None:
         return
     if nodes:
         _print_nodes(nodes)
-    if isinstance(failure, AccuracyError):
+    if isinstance(failure, AccuracyError) and failure.steps:
         _print_steps(failure.steps)
     for line in lines:
         click.echo(printable(line), err=True)
