@@ -30,6 +30,7 @@ from footprint_compiler.kernels.c.layer import (
 )
 from footprint_compiler.kernels.c.operator import Operator
 from footprint_compiler.kernels.c.weights import WORD, pairs, scaled, sized, words
+from footprint_compiler.kernels.conv import ConvShape
 
 _OUTPUT = 4
 """Parameter index of the output: after the input, weights, biases and mantissas."""
@@ -68,6 +69,8 @@ def _convolution(layer: Linear, rings: Rings | None, wide: bool) -> CKernel | No
     features |= {"uneven"} if uneven and points else set()
     features |= {"dilated"} if flat.dilation[1] > 1 else set()
     features |= {"wide"} if wide else set()
+    twins = not points and not uneven and _overlap(flat)
+    features |= {"twins"} if twins else set()
     features |= row_features(rings)
     same = is_same_place(flat, rings)
     return CKernel(
@@ -77,6 +80,7 @@ def _convolution(layer: Linear, rings: Rings | None, wide: bool) -> CKernel | No
         {
             **window_fields(flat, rings, _OUTPUT),
             "groups": groups,
+            "twins": int(twins),
             **code_fields(codes, pair(-codes.zero_point)),
         },
         inputs=(0,),
@@ -88,6 +92,11 @@ def _convolution(layer: Linear, rings: Rings | None, wide: bool) -> CKernel | No
         macs=shape.macs,
         by_row=rings is not None,
     )
+
+
+def _overlap(shape: ConvShape) -> bool:
+    """Whether the windows of two pixels side by side share columns."""
+    return shape.stride[1] == 1 == shape.dilation[1] and shape.kernel[1] > 1
 
 
 def _dense(layer: Linear) -> CKernel:
