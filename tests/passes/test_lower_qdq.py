@@ -61,6 +61,15 @@ def test_bits_are_those_of_the_stated_arithmetic(
     built[machine].check(name)
 
 
+def test_four_bits_take_half_a_byte(built: dict[str, Built]) -> None:
+    program = built["256"].program
+    (call,) = built["256"].calls("4-dense-deep")
+    constants = [program.constants[name] for name in call.inputs if name in program.constants]
+    sizes = {str(array.dtype): array.nbytes for array in constants}
+    assert sizes == {"uint8": 700 * 72 // 2, "int32": 70 * 4}  # 72: whole vectors of 8 lanes
+    assert len(constants) == 3
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_within_one_step_of_the_graph_in_real_numbers(name: str) -> None:
     case = CASES[name]
