@@ -97,7 +97,8 @@ def measure_code(objects: Sequence[bytes], roots: Iterable[str]) -> CodeSize:
     """What the functions ``roots`` of ``objects`` need in memory, as a linker lays it out.
 
     Sections keep the order of the objects, each at its alignment; equal entries of sections that
-    may be merged count once, and so do equal neighbours in the unwind index of Arm.
+    may be merged count once, and so do equal neighbours in the unwind index of Arm. Code is exact;
+    of merged entries a linker may drop those that only functions left out refer to.
 
     Raises:
         CodegenError: an object has writable data, which an artifact must not have.
@@ -113,8 +114,8 @@ def measure_code(objects: Sequence[bytes], roots: Iterable[str]) -> CodeSize:
     plain = []
     for section in sections:
         if section.entry_bytes:
-            kept = entries.setdefault((section.entry_bytes, section.align_bytes), set())
             size = section.entry_bytes
+            kept = entries.setdefault((size, max(size, section.align_bytes)), set())
             kept |= {section.data[i : i + size] for i in range(0, section.size_bytes, size)}
         elif not section.is_executable and section not in index:
             plain.append(section)
