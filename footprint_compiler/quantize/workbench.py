@@ -18,6 +18,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
+from footprint_compiler.calibration.lattice import lattice_range
 from footprint_compiler.calibration.observers import OBSERVERS, Range
 from footprint_compiler.calibration.statistics import Runner, TensorStatistics, collect
 from footprint_compiler.errors import UnsupportedModelError
@@ -106,6 +107,11 @@ class Workbench:
             self.proto, self._tensors(), self.calibration
         )
         self._ranges: dict[str, dict[str, Range]] = {}
+        self._lattices: dict[str, Range] = {}
+        for value in model.graph.inputs:
+            found = lattice_range([sample[name_of(value)] for sample in self.calibration])
+            if found is not None:
+                self._lattices[name_of(value)] = found
         self._expected = self.outputs(self.proto, self.held_back)
         self._expected_of_all = self.outputs(self.proto, self.samples)
         writers = {name: node for node in self.proto.graph.node for name in node.output}
@@ -145,7 +151,7 @@ class Workbench:
         """Range of every tensor as an observer sees it."""
         if observer not in self._ranges:
             observe = OBSERVERS[observer]
-            seen = {n: observe(s) for n, s in self.statistics.items()}
+            seen = {n: observe(s) for n, s in self.statistics.items()} | self._lattices
             self._ranges[observer] = raise_hidden_floors(self.model.graph, seen)
         return self._ranges[observer]
 
