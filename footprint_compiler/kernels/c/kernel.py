@@ -23,7 +23,7 @@ class CKernel:
         family: for reports: conv2d, depthwise, dense, ...
         template: file of the C function, without its suffix.
         function: C function in it.
-        layer: fields of its ``struct``, in order.
+        layer: fields of its ``struct``.
         inputs: parameter positions of the tensors that it reads.
         constants: parameter positions of the constants that ``pack`` takes.
         pack: those constants -> the one block that the function reads, 16-byte aligned.

@@ -10,7 +10,7 @@ from footprint_compiler.kernels.c.kernel import CKernel
 
 #: What a template includes, in order.
 _PARTS = {
-    "dsp_conv": ("dsp_expand.h",),
+    "dsp_conv": ("dsp_expand.h", "dsp_columns.h"),
     "dsp_dense": ("dsp_expand.h",),
     "dsp_depthwise": ("dsp_expand.h",),
     "mve_conv": ("mve.h",),
@@ -58,7 +58,7 @@ def _render(name: str, features: frozenset[str], kernel_rows: int) -> str:
 
 def _wrapper(symbol: str, kernel: CKernel) -> str:
     """The function that the entry point calls: one layer's numbers for the shared function."""
-    values = ", ".join(str(value) for value in kernel.layer.values())
+    values = ", ".join(f".{name} = {value}" for name, value in kernel.layer.items())
     parameters = [f"const int8_t *x{i}" for i in range(len(kernel.inputs))]
     arguments = ["&layer", *(f"x{i}" for i in range(len(kernel.inputs)))]
     if kernel.constants:
