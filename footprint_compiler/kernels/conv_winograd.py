@@ -18,7 +18,7 @@ from footprint_compiler.kernels.conv import ConvShape, Store
 from footprint_compiler.kernels.dot import parts
 from footprint_compiler.kernels.machine import Machine
 from footprint_compiler.kernels.patch import pieces
-from footprint_compiler.kernels.tile import Reduction, Tile, best_tile, choose_tile
+from footprint_compiler.kernels.tile import Reduction, Tile, choose_tile
 from footprint_compiler.kernels.tir import index, local, loop, ramp, seq, splat
 from footprint_compiler.kernels.winograd import (
     Lines,
@@ -55,6 +55,9 @@ class WinogradEmitter:
         advantage: estimated cost of direct convolution relative to this.
     """
 
+    operand, accumulator = "float32", "float32"
+    """Dtypes of transformed inputs and of their products."""
+
     def __init__(
         self, shape: ConvShape, machine: Machine, size: int, advantage: float = 1.0
     ) -> None:
@@ -66,7 +69,11 @@ class WinogradEmitter:
         self.chunk = machine.chunk("float32")
         self.tiles = (-(-shape.out_height // size), -(-shape.out_width // size))
         tiles = self.tiles[0] * self.tiles[1]
-        self.pixels, self.vectors = choose_tile(machine, "float32", tiles, shape.out_channels)
+        self.pixels, self.vectors = self._choose(machine, tiles)
+
+    def _choose(self, machine: Machine, tiles: int) -> tuple[int, int]:
+        """(tiles, vectors of output channels) that are multiplied at once."""
+        return choose_tile(machine, "float32", tiles, self.shape.out_channels)
 
     @property
     def packed_elements(self) -> int:
@@ -99,9 +106,9 @@ class WinogradEmitter:
         columns = min(self.tiles[1], self.pixels)
         rows = min(self.tiles[0], max(1, self.pixels // columns))
         most = rows * columns
-        inputs = _buffer("inputs", span**2 * most * shape.in_channels)
-        sums = _buffer("sums", span**2 * most * shape.out_channels)
-        patch = _buffer("patch", span**2 * shape.in_channels)
+        inputs = _buffer("inputs", span**2 * most * shape.in_channels, self.operand)
+        sums = _buffer("sums", span**2 * most * shape.out_channels, self.accumulator)
+        patch = _buffer("patch", span**2 * shape.in_channels, self.operand)
 
         def block(n: Any, at: Block) -> Any:
             return seq(
@@ -114,28 +121,23 @@ class WinogradEmitter:
                 ]
             )
 
+        def blocks(n: Any, row: int, column: int, height: int, width: int, across: int) -> Any:
+            """(row of blocks) -> its blocks of ``height`` x ``width`` tiles."""
+
+            def one(i: Any, j: Any) -> Any:
+                at_row = i * index(height) + index(row)
+                return block(n, Block(at_row, j * index(width) + index(column), height, width))
+
+            return lambda i: loop("tc", 0, across, lambda j: one(i, j))
+
         def image(n: Any) -> Any:
             statements = []
             row = 0
             for height, down in parts(self.tiles[0], rows):
                 column = 0
                 for width, across in parts(self.tiles[1], columns):
-
-                    def one(i: Any, j: Any, row: int, column: int, height: int, width: int) -> Any:
-                        at_row = i * index(height) + index(row)
-                        at_column = j * index(width) + index(column)
-                        return block(n, Block(at_row, at_column, height, width))
-
-                    statements.append(
-                        loop(
-                            "tr",
-                            0,
-                            down,
-                            lambda i, a=(row, column, height, width), across=across: loop(
-                                "tc", 0, across, lambda j: one(i, j, *a)
-                            ),
-                        )
-                    )
+                    body = blocks(n, row, column, height, width, across)
+                    statements.append(loop("tr", 0, down, body))
                     column += width * across
                 row += height * down
             return seq(statements)
@@ -156,6 +158,14 @@ class WinogradEmitter:
             return body(i * index(at.columns) + j, at.row + i, at.column + j)
 
         return loop("ti", 0, at.rows, lambda i: loop("tj", 0, at.columns, lambda j: tile(i, j)))
+
+    def _entering(self, value: Any, lanes: int) -> Any:
+        """Elements of x as the transform takes them."""
+        return value
+
+    def _leaving(self, value: Any, lanes: int) -> Any:
+        """Sums as the transform gives them, as those of the convolution."""
+        return value
 
     def _channels(self, channels: int, body: Callable[[Any, int], Any]) -> Any:
         """``body(first, lanes)`` for vectors of channels, the rest in narrower ones."""
@@ -180,7 +190,7 @@ class WinogradEmitter:
 
         def from_image(i: int, j: int, channel: Any, lanes: int) -> Any:
             where = [n, top + index(i), left + index(j), ramp(channel, lanes)]
-            return tirx.BufferLoad(x, where)
+            return self._entering(tirx.BufferLoad(x, where), lanes)
 
         def from_patch(i: int, j: int, channel: Any, lanes: int) -> Any:
             place = index((i * span + j) * shape.in_channels) + channel
@@ -188,7 +198,7 @@ class WinogradEmitter:
 
         def vector(load: Any) -> Callable[[Any, int], Any]:
             def body(channel: Any, lanes: int) -> Any:
-                lines = Lines("v", most_lines(self.size), lanes)
+                lines = Lines("v", most_lines(self.size), lanes, self.operand)
                 transform = input_transform(self.size)
                 values = nested(transform, lines, lambda i, j: load(i, j, channel, lanes), span)
                 stores = []
@@ -226,10 +236,11 @@ class WinogradEmitter:
 
             def copy(channel: Any, lanes: int) -> Any:
                 value = tirx.BufferLoad(x, [n, row, column, ramp(channel, lanes)])
+                value = self._entering(value, lanes)
                 return tirx.BufferStore(patch, value, [ramp(place + channel, lanes)])
 
             def clear(channel: Any, lanes: int) -> Any:
-                value = splat(tirx.const(0.0, "float32"), lanes)
+                value = splat(tirx.const(0, self.operand), lanes)
                 return tirx.BufferStore(patch, value, [ramp(place + channel, lanes)])
 
             inside = tirx.all(
@@ -319,7 +330,7 @@ class WinogradEmitter:
         shape, span, size = self.shape, self.span, self.size
 
         def body(channel: Any, lanes: int) -> Any:
-            lines = Lines("y", most_lines(size), lanes)
+            lines = Lines("y", most_lines(size), lanes, self.accumulator)
 
             def load(i: int, j: int) -> Any:
                 position = index((i * span + j) * at.count) + p
@@ -327,9 +338,9 @@ class WinogradEmitter:
                 return tirx.BufferLoad(sums, [ramp(place, lanes)])
 
             values = nested(output_transform(size), lines, load, span)
-            acc = local("acc", size**2 * lanes, "float32")
+            acc = local("acc", size**2 * lanes, self.accumulator)
             statements = [
-                tirx.BufferStore(acc, value, [ramp(place * lanes, lanes)])
+                tirx.BufferStore(acc, self._leaving(value, lanes), [ramp(place * lanes, lanes)])
                 for place, value in enumerate(v for line in values for v in line)
             ]
             for i in range(size):
@@ -356,38 +367,5 @@ class WinogradEmitter:
         return self._channels(shape.out_channels, body)
 
 
-def _buffer(name: str, elements: int) -> Any:
-    return tirx.decl_buffer((index(elements),), "float32", name=name)
-
-
-def winograd_size(shape: ConvShape, machine: Machine) -> tuple[int, float]:
-    """The m of the cheapest F(m x m, 3 x 3), and how many times cheaper it is than direct
-    convolution; (0, 1.0) where that is cheaper or no other is possible.
-
-    Costs are estimated vector instructions. A transform of one vector of channels takes about as
-    many as are given in ``_TRANSFORMS``; weights that do not fit the first-level cache cost their
-    loads once more for each block of tiles.
-    """
-    plain = shape.kernel == (3, 3) and shape.stride == (1, 1) and shape.dilation == (1, 1)
-    width = machine.lanes("float32")
-    narrow = min(shape.in_channels, shape.out_channels) < width
-    if not plain or shape.groups != 1 or width == 1 or narrow:
-        return 0, 1.0
-    products = shape.in_channels * shape.out_channels / width
-    direct = shape.batch * 9 * shape.out_height * shape.out_width * products
-    best, best_cost = 0, direct
-    for size, (before, after) in _TRANSFORMS.items():
-        tiles = shape.batch * -(-shape.out_height // size) * -(-shape.out_width // size)
-        pixels, _ = best_tile(machine, "float32", tiles, shape.out_channels)
-        matrix = (size + 2) ** 2 * products
-        cached = matrix * width * 4 <= CACHE_BYTES
-        cost = tiles * matrix * (1.1 + (0 if cached else 1 / pixels))
-        cost += tiles * (shape.in_channels * before + shape.out_channels * after) / width
-        if cost < best_cost:
-            best, best_cost = size, cost
-    return best, direct / best_cost
-
-
-_TRANSFORMS = {2: (80, 60), 4: (260, 180)}
-"""m -> instructions for the inputs and the outputs of one tile and vector."""
-CACHE_BYTES = 1 << 15
+def _buffer(name: str, elements: int, dtype: str) -> Any:
+    return tirx.decl_buffer((index(elements),), dtype, name=name)

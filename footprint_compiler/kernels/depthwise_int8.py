@@ -70,7 +70,7 @@ class DepthwiseEmitter:
     @property
     def packed_elements(self) -> int:
         """Bytes of the packed weights, with the values from which the sums start."""
-        weights = sum(self._unit(width).bytes(self.taps) for _, width in self._blocks())
+        weights: int = sum(self._unit(width).bytes(self.taps) for _, width in self._blocks())
         return weights + (4 * self.shape.out_channels if self.zero else 0)
 
     def pack(self, weights: np.ndarray) -> np.ndarray:

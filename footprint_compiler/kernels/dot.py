@@ -240,10 +240,10 @@ class LaneUnit(DotUnit):
             name = f"llvm.x86.avx512.vpdpbusd.{bits}"
             return tirx.call_llvm_pure_intrin(dtype, name, old, value, weights)
         wide = cast(weights, "int8", "int16", 2 * self.lanes)
-        return old + tirx.call_llvm_pure_intrin(dtype, _MADD[bits], value, wide)
+        return old + tirx.call_llvm_pure_intrin(dtype, MADD[bits], value, wide)
 
 
-_MADD = {
+MADD = {
     128: "llvm.x86.sse2.pmadd.wd",
     256: "llvm.x86.avx2.pmadd.wd",
     512: "llvm.x86.avx512.pmaddw.d.512",

@@ -6,11 +6,13 @@ from typing import Any
 
 from footprint_compiler.kernels.conv import ConvEmitter, ConvShape
 from footprint_compiler.kernels.conv_int8 import DotConvEmitter
-from footprint_compiler.kernels.conv_winograd import WinogradEmitter, winograd_size
+from footprint_compiler.kernels.conv_winograd import WinogradEmitter
+from footprint_compiler.kernels.conv_winograd_int8 import WinogradInt8Emitter
 from footprint_compiler.kernels.decisions import choose
 from footprint_compiler.kernels.dot import DotUnit, LaneUnit
 from footprint_compiler.kernels.dot_rows import MatrixUnit, PairUnit
 from footprint_compiler.kernels.machine import Machine
+from footprint_compiler.kernels.winograd_cost import suits_int8, winograd_size
 
 FEWEST = 4
 """Groups with fewer channels than this on either side are multiplied one by one."""
@@ -41,6 +43,9 @@ def conv_emitter(
             return WinogradEmitter(shape, machine, size, advantage)
     if not machine.dot or not eight or (small and shape.groups > 1):
         return ConvEmitter(shape, machine, dtype, accumulator, zero_point, row)
+    transformed = row is None and suits_int8(shape, machine)
+    if transformed and choose("algorithm", "winograd", ("winograd", "direct")) == "winograd":
+        return WinogradInt8Emitter(shape, machine, dtype, zero_point)
     return DotConvEmitter(shape, dot_unit(machine, shape, dtype), dtype, zero_point, row)
 
 

@@ -35,7 +35,8 @@ def transformed_weights(weights: np.ndarray, size: int) -> np.ndarray:
     """OIHW (O, C, 3, 3) -> (m + 2, m + 2, C, O): G g G^T."""
     g = np.asarray(_WEIGHTS[size], np.float64)
     wide = np.einsum("ai,bj,ocij->abco", g, g, weights.astype(np.float64))
-    return wide.astype(weights.dtype)
+    narrow: np.ndarray = wide.astype(weights.dtype)
+    return narrow
 
 
 class Lines:
@@ -44,13 +45,14 @@ class Lines:
     Args:
         name: of the buffer.
         count: most values that will be kept.
-        lanes: of each value.
+        lanes, dtype: of each value.
     """
 
-    def __init__(self, name: str, count: int, lanes: int) -> None:
+    def __init__(self, name: str, count: int, lanes: int, dtype: str) -> None:
         self.lanes = lanes
+        self.dtype = dtype
         self.count = count
-        self.buffer = local(name, count * lanes, "float32")
+        self.buffer = local(name, count * lanes, dtype)
         self.statements: list[Any] = []
         self._used = 0
 
@@ -64,7 +66,7 @@ class Lines:
 
     def times(self, factor: float, value: Any) -> Any:
         """A constant multiple."""
-        return splat(tirx.const(factor, "float32"), self.lanes) * value
+        return splat(tirx.const(factor, self.dtype), self.lanes) * value
 
 
 Transform = Callable[[Lines, Sequence[Any]], list[Any]]

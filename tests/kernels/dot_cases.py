@@ -97,6 +97,8 @@ def dot_bench() -> Bench:
     add("no-lowest", 16, 20, lowest=-127, zero=127)
     add("dilated", 8, 5, dilation=(2, 3), padding=(2, 3, 2, 3))
     add("grouped", 32, 24, groups=4, stride=(2, 2))
+    add("transformed", 32, 16, image=(2, 7, 10), padding=(1, 1, 2, 1), zero=-128)
+    add("transformed-uint8", 200, 16, image=(1, 3, 6), dtype="uint8", zero=255)
     add("tall", 1, 8, kernel=(10, 4), stride=(2, 2), padding=(4, 1, 5, 1), image=(1, 13, 10))
     add("pointwise", 24, 40, kernel=(1, 1), padding=(0, 0, 0, 0), image=(2, 5, 5), lowest=-127)
     add("pointwise-odd", 11, 3, kernel=(1, 1), padding=(0, 0, 0, 0), stride=(2, 2))

@@ -10,7 +10,9 @@ import pytest
 import tvm
 
 from footprint_compiler.codegen.objects import compile_object, lower_kernel
+from footprint_compiler.kernels.conv import ConvShape
 from footprint_compiler.kernels.machine import Machine
+from footprint_compiler.kernels.winograd_cost import MOST_CHANNELS, suits_int8
 from footprint_compiler.lower import extract_program
 from footprint_compiler.passes.base import PassContext, run_passes
 from footprint_compiler.passes.pipeline import fuse_phase, legalize_phase, merge_phase
@@ -89,3 +91,16 @@ def test_vnni_is_in_the_object(mattr: list[str], width: int) -> None:
         assert any(len(c) == 5 and c[1] & 0x1F == 2 and c[3] == 0x50 for c in vex)
     else:
         assert any(len(c) == 6 and c[1] & 0x07 == 2 and c[4] == 0x50 for c in evex)
+
+
+def test_transformed_only_where_exact_and_cheaper() -> None:
+    def shape(channels: int, stride: int = 1) -> ConvShape:
+        return ConvShape(1, 18, 18, channels, 16, 16, 32, (3, 3), (stride, stride))
+
+    pairs, groups = Machine(256, 16, dot="madd"), Machine(256, 16, dot="dpbusd")
+    assert suits_int8(shape(16), pairs)
+    assert suits_int8(shape(200), pairs)
+    assert 9 * MOST_CHANNELS * (4 * 255) * (9 * 128) < 2**31
+    for other in (shape(208), shape(12), shape(16, 2)):
+        assert not suits_int8(other, pairs)
+    assert not suits_int8(shape(16), groups)
