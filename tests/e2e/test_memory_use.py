@@ -17,6 +17,7 @@ from footprint_compiler import runners
 from footprint_compiler.artifact import Artifact
 from footprint_compiler.runners.machine import machine_of
 from footprint_compiler.runners.qemu import run_painted
+from tests.codegen.linked import check_flash
 
 MOST_LOOSE = 1.15
 TARGETS = [
@@ -52,6 +53,13 @@ def test_the_example_uses_what_is_stated(
     artifact = fpc.open_artifact(build_of(target))
     with np.load(sample) as data:
         check(artifact, {name: data[name] for name in data.files})
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_example_takes_the_flash_that_is_stated(
+    build_of: Callable[[str], Path], tmp_path: Path, target: str
+) -> None:
+    check_flash(fpc.open_artifact(build_of(target)), tmp_path)
 
 
 @pytest.mark.parametrize(
