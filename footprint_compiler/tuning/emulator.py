@@ -31,6 +31,8 @@ from footprint_compiler.tuning.trial import Costs, TrialFailed
 
 TIMEOUT_S = 120.0
 GUARD = 1.02
+MINOR = 0.001
+"""Part of all executed bytes of code below which a block is not worth the model's time."""
 #: What calls the kernels between the two marks; not theirs.
 HARNESS = ("fpc_count_begin", "fpc_count_end", "invoke", "count", "main")
 
@@ -94,22 +96,38 @@ class EmulatorRunner(ProgramRunner):
         image = Image(program)
         sums, cycles = [0.0, 0.0], [0.0, 0.0]
         blocks = read_blocks((folder / "blocks.txt").read_text(encoding="utf-8"))
-        for block in joined(blocks):
-            if block.kernel in (1, 2) and not image.in_harness(block.address):
-                code = image.read(block.address, block.size)
-                sums[block.kernel - 1] += self._cost(code, block.address) * block.executed
-                if self.guarded and self.pipeline is not None:
-                    once = self.pipeline.cycles(code, block.address)
-                    cycles[block.kernel - 1] += once * block.executed
+        mine = [
+            block
+            for block in joined(blocks)
+            if block.kernel in (1, 2) and not image.in_harness(block.address)
+        ]
+        executed = sum(block.size * block.executed for block in mine)
+        for block in mine:
+            code = image.read(block.address, block.size)
+            minor = block.size * block.executed < MINOR * executed
+            sums[block.kernel - 1] += self._cost(code, block.address, minor) * block.executed
+            if self.guarded and self.pipeline is not None:
+                once = self._modelled(code, block.address, minor)
+                cycles[block.kernel - 1] += once * block.executed
         if cycles[1] > GUARD * cycles[0]:
             raise TrialFailed("slower", f"by the model, {cycles[1] / cycles[0]:.2f} x the cycles")
         if not all(sums):
             raise TrialFailed("runner", "the plugin counted nothing")
         return Costs(sums[0], sums[1], self.unit)
 
-    def _cost(self, code: bytes, address: int) -> float:
-        if self.unit == "cycles" and self.pipeline is not None:
-            return self.pipeline.cycles(code, address)
+    def _cost(self, code: bytes, address: int, minor: bool) -> float:
+        if self.unit == "cycles":
+            return self._modelled(code, address, minor)
+        return self._count(code, address)
+
+    def _modelled(self, code: bytes, address: int, minor: bool) -> float:
+        """Cycles; what is hardly ever executed is only divided by the issue width."""
+        assert self.pipeline is not None
+        if minor:
+            return self._count(code, address) / self.pipeline.core.width
+        return self.pipeline.cycles(code, address)
+
+    def _count(self, code: bytes, address: int) -> float:
         if self.x86 is not None:
             return float(self.x86.count(code, address))
         return len(code) / 4  # every instruction of Arm has four bytes

@@ -22,6 +22,8 @@ import capstone
 from footprint_compiler.targets import Target
 
 REPEATS = 6
+LONG = 200
+"""Blocks of more instructions are steady at once."""
 
 
 @dataclass(frozen=True)
@@ -285,9 +287,10 @@ class Pipeline:
     def _steady(self, steps: Sequence[Step]) -> float:
         if not steps:
             return 0.0
-        half = REPEATS // 2
-        first, last = self._ends(steps, half), self._ends(steps, REPEATS)
-        return max((last - first) / (REPEATS - half), len(steps) / self.core.width)
+        repeats = REPEATS if len(steps) <= LONG else 2
+        half = repeats // 2
+        first, last = self._ends(steps, half), self._ends(steps, repeats)
+        return max((last - first) / (repeats - half), len(steps) / self.core.width)
 
     def _ends(self, steps: Sequence[Step], repeats: int) -> float:
         """When the last of ``repeats`` runs of ``steps`` has all its results."""
