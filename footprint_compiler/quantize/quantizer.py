@@ -116,7 +116,6 @@ def quantize(
             changed, count = change(search.bench.model, search.bench.statistics)
             if count:
                 search.observe(Workbench(changed, samples), what)
-    search.judge_by_held_back()
     learned = {PRECISIONS[name].weight_bits: name for name in reversed(integers)}
     for bits in sorted(learned, reverse=True):
         search.turn_to(learned[bits])
@@ -127,6 +126,7 @@ def quantize(
             reporter.phase("correct biases")
             search.attempt("corrected biases", correct_bias(search.bench, search.recipe))
     search.turn_to(integers[0])
+    search.judge_by_held_back()
     if options.observer == "auto" and search.recipe.precision != "int16a":
         reporter.phase("tune ranges")
         search.attempt("tuned ranges", tune_ranges(search.bench, search.recipe, reporter))
@@ -146,7 +146,11 @@ def quantize(
 
 
 class _Search:
-    """The best candidate so far and everything that was measured."""
+    """The best candidate so far and everything that was measured.
+
+    All samples judge what does not look at the outputs (observers, rounding layer by layer): the
+    part that is held back is too small to tell good from better, and there is little to overfit.
+    """
 
     def __init__(self, options: QuantizeOptions, precision: str) -> None:
         auto = options.observer == "auto"
@@ -155,6 +159,7 @@ class _Search:
             self.observers = ["min-max"]
         self.precisions = options.precisions
         self.recipe = Recipe(floats=options.floats, precision=precision)
+        self.fair = False
         self.loss = float("inf")
         self.level = float("-inf")
         self.bench: Workbench
@@ -175,15 +180,11 @@ class _Search:
             self.recipe = before
 
     def observe(self, bench: Workbench, what: str) -> None:
-        """Measure the observers on a model; keep the best where it beats all before.
-
-        All samples judge here: the part that is held back is too small to tell observers apart.
-        """
+        """Measure the observers on a model; keep the best where it beats all before."""
         winner = None
         for observer in self.observers:
             recipe = replace(self.recipe, observer=observer)
-            found, level = bench.judge_by_all(bench.assemble(recipe))
-            self._trials.append((f"{observer} {what}".strip(), level, found))
+            found = self._measure(bench, recipe, f"{observer} {what}".strip())
             if found < self.loss:
                 self.loss, self.bench, winner = found, bench, recipe
                 self.level = self._trials[-1][1]
@@ -193,7 +194,8 @@ class _Search:
             self._kept.add(place)
 
     def judge_by_held_back(self) -> None:
-        """From here on parameters are fitted, so that only the held-back samples may judge."""
+        """What follows fits the outputs themselves: only the held-back samples may judge it."""
+        self.fair = True
         self.loss = self._measure(self.bench, self.recipe, "on held-back samples")
         self._kept.add(len(self._trials) - 1)
 
@@ -238,7 +240,8 @@ class _Search:
             self._kept.add(len(self._trials) - 1)
 
     def _measure(self, bench: Workbench, recipe: Recipe, what: str) -> float:
-        found, level = bench.judge(bench.assemble(recipe))
+        model = bench.assemble(recipe)
+        found, level = bench.judge(model) if self.fair else bench.judge_by_all(model)
         self._trials.append((what, level, found))
         return found
 
