@@ -124,7 +124,8 @@ def _number_or_text(content: str) -> str | int | float:
     type=click.Choice(["ram", "balanced", "speed"]),
     default="balanced",
     show_default=True,
-    help="Run layers row by row: at any cost, within --max-slowdown, or never.",
+    help="Run layers row by row: at any cost, within --max-slowdown, or never; speed also takes "
+    "more flash for weights on Cortex-M4, M7 and M33.",
 )
 @click.option(
     "--max-slowdown",
