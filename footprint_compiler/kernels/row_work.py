@@ -45,10 +45,13 @@ def row_work(
 
 
 def _tiles(shape: ConvShape, pixels: int, vectors: int) -> float:
-    """Loads and products over all rows, for each vector of channels and step of the sum."""
+    """Products and loads over all rows, for each vector of channels and step of the sum.
+
+    A load counts half: it issues beside a product, as ``choose_tile`` has it.
+    """
 
     def tile(count: int) -> float:
-        return (count * vectors + count + vectors) / vectors if count else 0.0
+        return (count * vectors + (count + vectors) / 2) / vectors if count else 0.0
 
     full, rest = divmod(shape.out_width, pixels)
     return shape.batch * shape.out_height * (full * tile(pixels) + tile(rest))
