@@ -55,13 +55,18 @@ class Advice:
 def advise(report: MemoryReport) -> list[Advice]:
     """Every change that saves flash, or a hundredth of the peak; the largest saving first."""
     found = [advice for make in _KINDS for advice in make(report)]
-    least = max(report.plan.peak_bytes // 100, 1)
+    least = max(_peak(report) // 100, 1)
     saving = [
         one
         for one in found
         if one.ram_bytes >= least or one.flash_bytes > 0 or (one.is_bound and one.ram_bytes > 0)
     ]
     return sorted(saving, key=lambda one: (-one.ram_bytes, -one.flash_bytes))
+
+
+def _peak(report: MemoryReport) -> int:
+    """Bytes of the arena, of all where there are several; a trial has one for everything."""
+    return sum(report.plan.arenas.values()) or report.plan.peak_bytes
 
 
 def _trial(report: MemoryReport, change: Callable[[Block], Block | None]) -> int:
@@ -72,7 +77,7 @@ def _trial(report: MemoryReport, change: Callable[[Block], Block | None]) -> int
         Buffer(str(index), block.first_step, block.end_step, block.size_bytes, align)
         for index, block in enumerate(changed)
     ]
-    problem, peak = Problem(tuple(buffers)), report.plan.peak_bytes
+    problem, peak = Problem(tuple(buffers)), _peak(report)
     bound = lower_bound(problem).bytes
     if bound >= peak:
         return 0

@@ -25,6 +25,16 @@ def test_quantizing_shrinks_tensors_and_weights_but_not_scratch() -> None:
     assert found("quantize", advise(report("int8"))) is None
 
 
+def test_arenas_of_several_pools_count_together() -> None:
+    moved = {**PLACEMENTS, "a": Placement("dtcm", 0, 8192, 0, 2)}
+    arenas = {"sram": 4096, "dtcm": 8192}
+    one = found(
+        "quantize to int8", advise(report(placements=moved, arenas=arenas, peak_bytes=4096))
+    )
+    assert one is not None
+    assert one.ram_bytes == 12288 - (2048 + 1024)
+
+
 def test_streaming_keeps_a_few_rows_of_what_lies_between_two_kernels() -> None:
     one = found("run the chains", advise(report()))
     assert one is not None
