@@ -1,6 +1,7 @@
 """Replay of a segment on a picture of the arena, byte by byte and row by row.
 
-Every byte remembers which byte of which value was written there last. The stages run as the
+Every byte remembers which byte of which value was written there last; bytes are taken together by
+as many as divide all offsets and sizes. The stages run as the
 generated loops do; each row that a window names must be found whole where it is read, no row may
 be written over bytes that the same call of a kernel reads, but exactly in place, and all of every
 output must be there at the end. Nothing here asks how rings or distances were computed.
@@ -9,7 +10,8 @@ output must be there at the end. Nothing here asks how rings or distances were c
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import gcd
 
 import numpy as np
 
@@ -27,7 +29,10 @@ VALUE_BITS = 40
 
 @dataclass(frozen=True)
 class Block:
-    """Where the rows of a tensor lie: row h is the bytes from ``start + h % ring * row_bytes``."""
+    """Where the rows of a tensor lie: row h is the bytes from ``start + h % ring * row_bytes``.
+
+    ``value`` and ``first_byte`` say what they mean: bytes of that storage from there on.
+    """
 
     start: int
     row_bytes: int
@@ -44,6 +49,13 @@ class Block:
         first = (self.value << VALUE_BITS) + self.first_byte + row * self.row_bytes
         return np.arange(first, first + self.row_bytes, dtype=np.int64)
 
+    def numbers(self) -> tuple[int, int, int]:
+        return self.start, self.row_bytes, self.first_byte
+
+    def in_units(self, unit: int) -> Block:
+        start, row_bytes, first_byte = (number // unit for number in self.numbers())
+        return replace(self, start=start, row_bytes=row_bytes, first_byte=first_byte)
+
 
 def replay_segment(
     program: Program, plan: MemoryPlan, roots: Mapping[str, Root], step: int
@@ -52,12 +64,16 @@ def replay_segment(
     call = program.calls[step]
     assert call.segment is not None
     blocks = _blocks(program, plan, roots, step)
-    arena = np.full(plan.arena_bytes, CLOBBERED, np.int64)
+    first = len(call.segment.rings)
+    own = [extent(plan, f"scratch:{step}:{at}") for at in range(first, len(call.scratch))]
+    bounds = [number for block in blocks.values() for number in block.numbers()]
+    unit = max(1, gcd(*bounds, *(number for pair in own for number in pair)))
+    blocks = {name: block.in_units(unit) for name, block in blocks.items()}
+    own = [(begin // unit, end // unit) for begin, end in own]
+    arena = np.full(-(-plan.arena_bytes // unit), CLOBBERED, np.int64)
     for name in call.inputs:
         if name in program.tensors:
             _write_rows(arena, blocks[name])
-    first = len(call.segment.rings)
-    own = [extent(plan, f"scratch:{step}:{at}") for at in range(first, len(call.scratch))]
     for stage, row in _run(call, plan):
         kernel = call.segment.stages[stage]
         where = f"row {row} of {kernel.kernel} in step {step}"
