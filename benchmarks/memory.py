@@ -7,8 +7,9 @@ included: every tensor by itself; greedy in the model's order, nothing shared in
 lower bound of that; with the order chosen; with kernels in place; with layers row by row within
 ``--max-slowdown`` and at any cost. Then the seconds of CPU for order, rows and offsets. --count
 runs both builds in the target's emulator: executed instructions without rows, and what rows add
-(on this machine there is no exact count). --check runs both builds natively on stored samples and
-compares every bit.
+(on this machine there is no exact count), and how far the outputs are apart: 0 is bit for bit, as
+whenever rows are computed by the same arithmetic (convolutions in float may be transformed when
+they run at once, and never are by rows). --check does the last natively, on all stored samples.
 """
 
 from __future__ import annotations
@@ -116,7 +117,7 @@ def plan_row(model: Model, target: Target, max_slowdown: float) -> list[str]:
 
 
 def measured(model: Model, target: str, max_slowdown: float) -> list[str]:
-    """Instructions of the build without rows, and the part that rows add."""
+    """Instructions without rows, the part that rows add, and the largest difference."""
     inputs, _ = samples(model.folder)[0]
     inputs = {name: array for name, array in inputs.items() if name not in model.constants}
     counts, results = [], []
@@ -127,12 +128,12 @@ def measured(model: Model, target: str, max_slowdown: float) -> list[str]:
             result = runners.run(artifact, inputs, count=True)
         counts.append(result.instructions or 0)
         results.append(result.outputs)
-    _compare(model.name, *results)
-    return [f"{counts[0]:,}", f"{counts[1] / counts[0] - 1:+.2%}" if counts[0] else ""]
+    more = f"{counts[1] / counts[0] - 1:+.2%}" if counts[0] else ""
+    return [f"{counts[0]:,}", more, f"{_largest(*results):g}"]
 
 
 def checked(model: Model) -> str:
-    """Bits of the native builds with and without rows over all stored samples."""
+    """Largest difference of the native builds with and without rows over all stored samples."""
     results = []
     for mode in ("speed", "ram"):
         with tempfile.TemporaryDirectory(prefix="fpc-") as folder:
@@ -146,14 +147,17 @@ def checked(model: Model) -> str:
                         for given, _ in samples(model.folder)
                     ]
                 )
-    for without, rows in zip(*results, strict=True):
-        _compare(model.name, without, rows)
-    return f"{len(results[0])} samples equal"
+    return f"{max(_largest(*pair) for pair in zip(*results, strict=True)):g}"
 
 
-def _compare(name: str, one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> None:
-    for key, array in one.items():
-        np.testing.assert_array_equal(array, other[key], f"{name}: {key} differs")
+def _largest(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> float:
+    """Largest absolute difference; 0 where every bit is the same."""
+    if all(np.array_equal(array, other[key], equal_nan=True) for key, array in one.items()):
+        return 0.0
+    return max(
+        float(np.abs(array.astype(np.float64) - other[key].astype(np.float64)).max())
+        for key, array in one.items()
+    )
 
 
 def main() -> None:
@@ -167,7 +171,7 @@ def main() -> None:
     given = parser.parse_args()
     chosen = set(given.models.split(",")) - {""}
     target = load_target(given.target)
-    more = ["instructions", "rows add"] * given.count + ["check"] * given.check
+    more = ["instructions", "rows add", "difference"] * given.count + ["native"] * given.check
     columns = [*COLUMNS, *more]
     print(f"| {' | '.join(columns)} |\n|--{'|--:' * (len(columns) - 1)}|")
     for entry in json.loads((given.zoo / "INDEX.json").read_text())["models"]:
