@@ -26,7 +26,7 @@ from footprint_compiler.kernels.c.kernel import CKernel
 from footprint_compiler.kernels.emit import Kernel
 from footprint_compiler.kernels.machine import machine_of
 from footprint_compiler.lower import extract_program
-from footprint_compiler.lower_rows import bind_program, with_scratch
+from footprint_compiler.lower_rows import bind_program, with_row_scratch, with_scratch
 from footprint_compiler.memory import find_order, with_order
 from footprint_compiler.options import MOST_THREADS, BuildOptions
 from footprint_compiler.passes.base import PassContext, run_passes
@@ -197,6 +197,9 @@ def compile_graph(
     llvm = tvm.target.Target(dict(target.tvm))
     lowered = _lower(kernels, llvm, reporter)
     program = with_scratch(program, {symbol: one.scratch for symbol, one in lowered.items()})
+    program = with_row_scratch(
+        program, kernels, lambda kernel: kernel.c or lower_kernel(kernel.func, "rows", llvm)
+    )
     reporter.phase("order the kernels")
     align = tensor_alignment(target)
     order = find_order(program, align, solve_nodes=options.solve_nodes)

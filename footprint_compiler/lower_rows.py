@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -37,6 +37,30 @@ def with_scratch(program: Program, scratch: Mapping[str, tuple[Scratch, ...]]) -
         if call.segment is None:
             return replace(call, scratch=scratch[call.kernel])
         return with_stages(call, tuple(fill(stage) for stage in call.segment.stages))
+
+    return replace(program, calls=tuple(fill(call) for call in program.calls))
+
+
+def with_row_scratch(
+    program: Program, kernels: Mapping[str, Kernel], lower: Callable[[Kernel], Any]
+) -> Program:
+    """The program whose calls know the scratch of their row kernels, where either form has some.
+
+    Args:
+        program: calls with the scratch of the kernels that run at once.
+        kernels: by C symbol.
+        lower: kernel -> something with its ``scratch``.
+    """
+    known: dict[str, tuple[tuple[int, int], ...]] = {}
+
+    def fill(call: KernelCall) -> KernelCall:
+        form = kernels[call.kernel].rows
+        if call.rows is None or form is None or not call.scratch:
+            return call
+        if call.kernel not in known:
+            blocks = lower(form.emit({})).scratch
+            known[call.kernel] = tuple((one.size_bytes, one.align_bytes) for one in blocks)
+        return replace(call, rows=replace(call.rows, scratch=known[call.kernel]))
 
     return replace(program, calls=tuple(fill(call) for call in program.calls))
 

@@ -30,6 +30,7 @@ def make_segment(
     """
     if not _sound(stages, escaping):
         return None
+    stages = tuple(_with_own_scratch(stage) for stage in stages)
     ways = [schedule_rows(stages, escaping, descending) for descending in (False, True)]
     if not all(way.nested for way in ways):
         return None
@@ -70,6 +71,12 @@ def make_segment(
         segment=Segment(tuple(stages), rings),
         overlaps=() if best is None else (best,),
     )
+
+
+def _with_own_scratch(stage: KernelCall) -> KernelCall:
+    if stage.rows is None or stage.rows.scratch is None:
+        return stage
+    return replace(stage, scratch=tuple(Scratch(*block) for block in stage.rows.scratch))
 
 
 def with_stages(call: KernelCall, stages: Sequence[KernelCall]) -> KernelCall:

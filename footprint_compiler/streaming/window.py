@@ -41,9 +41,12 @@ class RowAccess:
         exact: inputs, among those with a window of one row, whose row h may lie exactly where the
             output's row h is written: element i is read before element i is written.
         work: estimated instructions of all rows, relative to the kernel at once.
+        scratch: (bytes, alignment) of the row kernel's temporaries; None where they are those of
+            the kernel at once.
     """
 
     height: int
     windows: Mapping[int, Window] = field(default_factory=dict)
     exact: tuple[int, ...] = ()
     work: float = 1.0
+    scratch: tuple[tuple[int, int], ...] | None = None
