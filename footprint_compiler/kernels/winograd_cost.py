@@ -9,6 +9,8 @@ from footprint_compiler.kernels.tile import best_tile
 _TRANSFORMS = {2: (80, 60), 4: (260, 180)}
 """m -> instructions for the inputs and the outputs of one tile and vector."""
 CACHE_BYTES = 1 << 15
+FEWEST_ELEMENTS = 128
+"""What the register file must hold for m = 4, whose tiles have 36 vectors: Armv7 has half."""
 INT8_TRANSFORMS = (100, 70)
 """The same for m = 2 in int16 and int32."""
 MOST_CHANNELS = 203
@@ -32,6 +34,8 @@ def winograd_size(shape: ConvShape, machine: Machine) -> tuple[int, float]:
     direct = shape.batch * 9 * shape.out_height * shape.out_width * products
     best, best_cost = 0, direct
     for size, (before, after) in _TRANSFORMS.items():
+        if size == 4 and width * machine.registers < FEWEST_ELEMENTS:
+            continue
         tiles = shape.batch * -(-shape.out_height // size) * -(-shape.out_width // size)
         pixels, _ = best_tile(machine, "float32", tiles, shape.out_channels)
         matrix = (size + 2) ** 2 * products
