@@ -42,6 +42,8 @@ class Layer:
     dilation: tuple[int, int] = (1, 1)
     dtype: str = "float32"
     residual: bool = False
+    own: bool = False
+    """Whether the input itself is added to the output."""
 
 
 SHAPES = {
@@ -58,6 +60,7 @@ SHAPES = {
     "pointwise-column": Layer((9, 1, 17), 33, kernel=(1, 1), padding=(0, 0, 0, 0)),
     "pointwise-stride-2": Layer((7, 6, 5), 4, kernel=(1, 1), stride=(2, 2), padding=(0, 0, 0, 0)),
     "residual": Layer((6, 5, 4), 4, residual=True),
+    "own-residual": Layer((7, 5, 4), 4, own=True),
     "depthwise": Layer((7, 6, 19)),
     "depthwise-stride-2": Layer((9, 7, 8), stride=(2, 2), padding=(0, 0, 1, 1)),
     "depthwise-dilated": Layer((11, 5, 3), dilation=(3, 1), padding=(3, 1, 3, 1)),
@@ -91,7 +94,8 @@ def _convolve(layer: Layer) -> Any:
             primfunc_name_hint="conv2d",
             primfunc_attrs={"op_pattern": 4},
         )
-        return op.add(builder.emit(total), *rest) if rest else total
+        more = [x] if layer.own else rest
+        return op.add(builder.emit(total), *more) if more else total
 
     return make
 

@@ -9,7 +9,7 @@ import pytest
 from footprint_compiler.codegen.rows import segment_source
 from footprint_compiler.errors import PlanError
 from footprint_compiler.memory import MemoryPlan, plan_memory, verify_plan
-from footprint_compiler.program import KernelCall, Overlap, Program, Ring
+from footprint_compiler.program import KernelCall, Overlap, Program, Ring, Scratch
 from footprint_compiler.streaming.lifetimes import ring_rows
 from footprint_compiler.streaming.schedule import schedule_rows
 from footprint_compiler.streaming.segments import make_segment
@@ -193,6 +193,14 @@ def test_the_verifier_refuses_a_pair_in_place_that_is_read_again() -> None:
     lie = replace(program, calls=(replace(call, in_place=((0, 0),), overlaps=()),))
     with pytest.raises(PlanError, match=r"needs|not there"):
         plan_memory(lie, 1)
+
+
+def test_a_stage_has_the_scratch_of_its_row_kernel() -> None:
+    (call,) = chain((SAME, HEIGHT)).calls
+    assert call.rows is not None
+    heavy = replace(call, scratch=(Scratch(1000),), rows=replace(call.rows, scratch=((5, 1),)))
+    program = replace(chain((SAME, HEIGHT)), calls=(heavy,))
+    assert segment_of(program).scratch == (Scratch(5, 1),)
 
 
 def test_segments_that_save_nothing_are_not_taken() -> None:
