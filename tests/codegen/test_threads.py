@@ -26,14 +26,17 @@ Build = Callable[[int], Artifact]
 
 
 def network() -> onnx.ModelProto:
-    """Two 3x3 convolutions with a residual sum and a pool: rows that windows share."""
+    """Two convolutions with a residual sum and a pool: rows that windows share.
+
+    The second is 5x5, as a transformed one runs on one thread.
+    """
     rng = np.random.default_rng(0)
     first = rng.standard_normal((16, 3, 3, 3)).astype(np.float32)
-    second = rng.standard_normal((16, 16, 3, 3)).astype(np.float32)
+    second = rng.standard_normal((16, 16, 5, 5)).astype(np.float32)
     nodes = [
         helper.make_node("Conv", ["x", "w0"], ["a"], pads=[1, 1, 1, 1]),
         helper.make_node("Relu", ["a"], ["b"]),
-        helper.make_node("Conv", ["b", "w1"], ["c"], pads=[1, 1, 1, 1]),
+        helper.make_node("Conv", ["b", "w1"], ["c"], pads=[2, 2, 2, 2]),
         helper.make_node("Add", ["b", "c"], ["d"]),
         helper.make_node("MaxPool", ["d"], ["y"], kernel_shape=[2, 2], strides=[2, 2]),
     ]
