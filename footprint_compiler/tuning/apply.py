@@ -71,7 +71,7 @@ class RecordsInForce:
         choices = any(len(question.options) > 1 for question in answers.asked.values())
         if default.func is None or not choices:
             return default
-        key = workload_key(func, constants)
+        key = workload_key(func, constants, machine)
         record = self._records.get((key, self._machine, self._versions))
         kernel, reason = default, ""
         if record is not None:

@@ -62,6 +62,7 @@ class Task:
 @dataclass
 class _Seen:
     func: Any
+    machine: Machine
     constants: frozenset[int]
     kernel: Kernel
     questions: Mapping[str, Question]
@@ -85,7 +86,7 @@ def extract_tasks(
         answers = Answers()
         with deciding(answers):
             kernel = emit(func, machine, constants)
-        seen.append(_Seen(func, constants, kernel, answers.asked))
+        seen.append(_Seen(func, machine, constants, kernel, answers.asked))
         return kernel
 
     with wrapping(watch):
@@ -102,7 +103,7 @@ def extract_tasks(
         ]
         if not calls:
             continue
-        key = workload_key(one.func, one.constants)
+        key = workload_key(one.func, one.constants, one.machine)
         uses = len(calls) + (found[key].uses if key in found else 0)
         spare = min(room[step] for step, _ in calls)
         if key in found:
@@ -112,7 +113,7 @@ def extract_tasks(
         found[key] = Task(
             key,
             uses,
-            Source(tvm.ir.save_json(one.func), unit, values, dict(target.tvm)),
+            Source(tvm.ir.save_json(one.func), one.machine, values, dict(target.tvm)),
             one.func,
             one.questions,
             structural_hash(one.kernel.func),

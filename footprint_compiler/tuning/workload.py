@@ -13,6 +13,7 @@ from typing import Any
 
 import tvm_ffi
 
+from footprint_compiler.kernels.machine import Machine
 from footprint_compiler.targets import Target, target_features
 
 _WORD = (1 << 64) - 1
@@ -40,15 +41,17 @@ def structural_hash(func: Any) -> str:
     return f"{tvm_ffi.structural_hash(func, map_free_vars=True) & _WORD:016x}"
 
 
-def workload_key(func: Any, constants: Iterable[int]) -> str:
+def workload_key(func: Any, constants: Iterable[int], machine: Machine) -> str:
     """Key of one kernel's computation.
 
     Args:
         func: fused function, parameters are buffers.
         constants: indices of the parameters that are compile-time constants.
+        machine: as the generator gets it; it says whether weights may be -128.
     """
     marks = "".join("c" if i in set(constants) else "v" for i in range(len(func.params)))
-    return f"{structural_hash(func)}-{marks}"
+    narrow = "" if machine.full_range else "-narrow"
+    return f"{structural_hash(func)}-{marks}{narrow}"
 
 
 def describe(func: Any, family: str) -> str:
