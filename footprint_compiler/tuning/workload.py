@@ -50,7 +50,8 @@ def workload_key(func: Any, constants: Iterable[int], machine: Machine) -> str:
         machine: as the generator gets it; it says whether weights may be -128.
     """
     marks = "".join("c" if i in set(constants) else "v" for i in range(len(func.params)))
-    narrow = "" if machine.full_range else "-narrow"
+    eight = any(str(param.dtype) == "int8" for param in func.params)
+    narrow = "-narrow" if eight and not machine.full_range else ""
     return f"{structural_hash(func)}-{marks}{narrow}"
 
 
