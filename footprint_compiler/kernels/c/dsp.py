@@ -32,6 +32,9 @@ from footprint_compiler.kernels.c.operator import Operator
 from footprint_compiler.kernels.c.weights import WORD, pairs, scaled, sized, words
 from footprint_compiler.kernels.conv import ConvShape
 
+LONG_DENSE = 512
+"""Inputs from which a dense layer does without scratch of twice their size."""
+
 _OUTPUT = 4
 """Parameter index of the output: after the input, weights, biases and mantissas."""
 
@@ -100,11 +103,18 @@ def _overlap(shape: ConvShape) -> bool:
 
 
 def _dense(layer: Linear) -> CKernel:
+    """One row: its pairs are unpacked once to scratch, or for every four columns where that is
+    much memory for little work.
+    """
     groups = -(-layer.depth // 4)
+    direct = layer.depth % 4 == 0 and layer.depth >= LONG_DENSE
+    features = layer.codes.features
+    features |= {"direct"} if direct else set()
+    features |= {"uneven"} if layer.depth % 4 else set()
     return CKernel(
         "dense",
         "dsp_dense",
-        "dense",
+        "dense_direct" if direct else "dense",
         {
             "rows": 1,
             "depth": layer.depth,
@@ -114,23 +124,28 @@ def _dense(layer: Linear) -> CKernel:
         },
         inputs=(0,),
         constants=(1, 2, 3),
-        pack=_by_turns(layer, 4, False),
-        features=frozenset(layer.codes.features | ({"uneven"} if layer.depth % 4 else set())),
-        scratch_bytes=8 * groups,
+        pack=_by_turns(layer, 4, False, folded=direct),
+        features=frozenset(features),
+        scratch_bytes=0 if direct else 8 * groups,
         macs=layer.shape.macs,
     )
 
 
-def _by_turns(layer: Linear, together: int, wide: bool) -> Pack:
+def _by_turns(layer: Linear, together: int, wide: bool, folded: bool = False) -> Pack:
     """shift, then by ``together`` channels: biases, words of four weights by turns, multipliers.
 
-    ``wide``: for each word of four weights, the pairs (0, 2) and (1, 3) of 16 bits.
+    ``wide``: for each word of four weights, the pairs (0, 2) and (1, 3) of 16 bits. ``folded``: the
+    biases subtract the input's zero point, modulo 2^32 as sums are.
     """
 
     def pack(constants: Sequence[np.ndarray]) -> np.ndarray:
         weights, bias, mantissa = constants
         shift, multiplier = scaled(mantissa, layer.codes.left)
-        taps = sized(sized(layer.matrix(weights), 0, together), 1, 4)
+        matrix = layer.matrix(weights)
+        if folded:
+            sums = matrix.astype(np.int64).sum(axis=1)
+            bias = (bias - layer.codes.zero_point * sums).astype(np.uint32).view(np.int32)
+        taps = sized(sized(matrix, 0, together), 1, 4)
         rows = (len(taps) // together, together, taps.shape[1] // 4)
         unit = (pairs(taps) if wide else words(taps)).reshape(*rows, -1)
         blocks = unit.transpose(0, 2, 1, 3)

@@ -126,5 +126,6 @@ _RANGES: dict[str, Callable[[CKernel], list[str]]] = {
     "conv_points": _pixels,
     "depthwise_rows": _rows,
     "dense": _nothing,
+    "dense_direct": _nothing,
     "add": _nothing,
 }

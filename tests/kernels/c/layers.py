@@ -165,6 +165,7 @@ _PLAIN = [
     conv("whole image", (1, 3, 3, 2), (5, 2, 3, 3), zero_point=4),
     conv("more padding than image", (1, 2, 1, 4), (4, 4, 5, 5), padding=(2, 4, 2, 2)),
     conv("vector", (1, 33), (33, 7), 8, zero_point=-128),
+    conv("even vector", (1, 64), (64, 6), 8, zero_point=-5, scale=0.003),
     conv("number", (1, 1), (1, 1), 64, scale=0.5),
     conv("long vector", (1, 640), (640, 10), 4, zero_point=11, out=(-9, -50, 100), scale=0.001),
     conv("matrix", (3, 10), (10, 5), zero_point=2),
