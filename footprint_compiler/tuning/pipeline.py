@@ -6,8 +6,9 @@ time per repetition is steady, as the inner loop of a kernel is. No caches, no b
 dependencies through memory, no renaming limits: a model, good for ranking candidates of one kernel,
 and nothing to quote as a time.
 
-Ports and latencies follow the public optimization guides of the cores (Cortex-A55, A72 and A76 from
-Arm; Zen 4 from AMD); the Cortex-A53 has none, and its figures are estimates.
+Ports and latencies are estimates in the manner of the public optimization guides of the cores
+(Cortex-A55, A72 and A76 from Arm; Zen 4 from AMD), not a transcript of their tables.
+`benchmarks/tuning_model.py` shows how well they rank.
 """
 
 from __future__ import annotations
