@@ -2,7 +2,7 @@
 
     python benchmarks/quantization.py ZOO [--models kws01,vww01,ic01,digits,...] [--splits 3]
                                           [--rows int8,int4w8a,...] [--artifact] [--json FILE]
-                                          [--nncf PYTHON]
+                                          [--seed 0] [--nncf PYTHON]
 
 ZOO holds models/NAME/model.onnx and data/*.npz. Each split takes a random part of the data for
 calibration and evaluates on the rest. Printed is one table in Markdown for each model, the mean of
@@ -286,6 +286,7 @@ def main() -> None:
     parser.add_argument("--models", default=",".join(CASES))
     parser.add_argument("--rows", default=",".join(ROWS))
     parser.add_argument("--splits", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=0, help="of the first split")
     parser.add_argument("--artifact", action="store_true")
     parser.add_argument("--nncf", metavar="PYTHON")
     parser.add_argument("--json", type=Path)
@@ -298,7 +299,7 @@ def main() -> None:
         rows = options.rows.split(",") + (["nncf"] if options.nncf else [])
         splits = [
             split(case, seed, rows, options.artifact, options.nncf)
-            for seed in range(options.splits)
+            for seed in range(options.seed, options.seed + options.splits)
         ]
         tested = len(case.inputs) - case.calibration
         print(f"\n{name}: {options.splits} splits of {case.calibration} for calibration, "
