@@ -131,7 +131,7 @@ def test_a_closed_model_says_so_and_its_views_stay(artifact: Artifact) -> None:
 
 def test_a_forgotten_model_releases_its_library(artifact: Artifact) -> None:
     model = load(artifact)
-    name = artifact.library.name
+    name = str(artifact.library.resolve())
     assert name in Path("/proc/self/maps").read_text()
     view = model.output_view(0)
     del model
