@@ -48,7 +48,7 @@ types: $(VENV)/dev.stamp
 	cd build/installed && ../../$(BIN)/mypy --config-file ../../pyproject.toml
 
 pytest: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest -q --durations=15 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -q --durations=15 --numprocesses auto --dist loadfile $(PYTEST_ARGS)
 
 format: $(VENV)/dev.stamp
 	$(BIN)/ruff check --fix .
