@@ -83,7 +83,7 @@ def build(
     machine = load_target(target)
     folder = Path(out) if out is not None else Path("build") / Path(model).stem
     name = options.name or identifier(folder.name.removesuffix(".tar"))
-    check_threads(options.threads, machine)
+    check_threads(options.threads, machine, options.weights)
     check_output(folder, options.format)
     choose_pools(machine, options)
     if options.quantize is not None:
@@ -96,7 +96,7 @@ def build(
     return build_graph(graph, machine, replace(options, name=name), folder, reporter)
 
 
-def check_threads(threads: int, target: Target) -> None:
+def check_threads(threads: int, target: Target, weights: str = "flash") -> None:
     """Whether an artifact for ``target`` can have so many threads.
 
     Raises:
@@ -107,6 +107,10 @@ def check_threads(threads: int, target: Target) -> None:
     if threads > 1 and target.is_bare_metal:
         raise UsageError(
             f"{target.name} has no operating system and no threads", "Leave --threads out."
+        )
+    if threads > 1 and weights == "paged":
+        raise UsageError(
+            "paged weights and several threads", "Leave --weights paged or --threads out."
         )
 
 

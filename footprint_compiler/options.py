@@ -27,8 +27,9 @@ class BuildOptions:
         shapes: input name -> static shape, for inputs with dynamic dimensions.
         constants: input name -> value as text or number; the input becomes a constant.
         weights: ``"flash"`` (const in the library), ``"ram"`` (there too, and copied at init to a
-            block of the caller) or ``"extern"`` (given by pointer at init,
-            written to ``<name>.weights.bin``).
+            block of the caller) ``"extern"`` (given by pointer at init,
+            written to ``<name>.weights.bin``) or ``"paged"`` (in that file, loaded page by page
+            by callbacks that are given at init).
         format: ``"dir"`` or ``"tar"``.
         cc: compiler driver that links instead of zig, for example ``"gcc"``.
         dump_ir: folder that receives the IR after every pass that changed it.

@@ -88,10 +88,11 @@ def _number_or_text(content: str) -> str | int | float:
 )
 @click.option(
     "--weights",
-    type=click.Choice(["flash", "ram", "extern"]),
+    type=click.Choice(["flash", "ram", "extern", "paged"]),
     default="flash",
     show_default=True,
-    help="In the library, copied from there to RAM at init, or in a file given by pointer.",
+    help="In the library, copied from there to RAM at init, in a file given by pointer, or in a "
+    "file that callbacks load page by page.",
 )
 @click.option(
     "--pools",

@@ -66,6 +66,7 @@ def plan(
     def draw(screen: Console) -> None:
         screen.print(render.pools(report.manifest["footprint"]))
         render.draw_totals(screen, report.plan)
+        render.draw_pages(screen, report.manifest["weights"])
         screen.print()
         if explain:
             screen.print(render.explanation(report))

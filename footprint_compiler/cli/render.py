@@ -43,6 +43,15 @@ def draw_totals(screen: Console, plan: MemoryPlan) -> None:
     screen.print(f"no reuse     {plan.naive_bytes:,} B; reuse saves {saved:.1%}")
 
 
+def draw_pages(screen: Console, weights: Mapping[str, Any]) -> None:
+    """Pages of weights and the block of two of them, if the weights are paged."""
+    if weights["mode"] == "paged":
+        screen.print(
+            f"pages        {weights['pages']}, the largest {weights['page_bytes']:,} B, two in "
+            f"{weights['page_buffer_bytes']:,} B; all weights {weights['bytes']:,} B"
+        )
+
+
 def pools(footprint: Mapping[str, Any]) -> Table:
     """Every memory of the target: what lies there, of how much."""
     listing = text.table("pool", "kind", "used", "of", "holds", right=("used", "of"))
@@ -61,7 +70,9 @@ def flash_by_layer(report: MemoryReport, rows: int = FLASH_ROWS) -> Table:
     """The layers with most weights and code; a kernel of several layers counts at the first."""
     from footprint_compiler.report.tables import kernels_of
 
-    columns = ("flash by layer", "kernel", "weights", "code")
+    paged = report.manifest["weights"]["mode"] == "paged"
+    title = "flash and pages by layer" if paged else "flash by layer"
+    columns = (title, "kernel", "weights", "code")
     listing = text.table(*columns, right=columns[2:])
     unseen = {name: int(entry["code_bytes"]) for name, entry in _kernels(report).items()}
     found = []

@@ -27,6 +27,7 @@ from footprint_compiler.codegen.manifest import (
     describe,
     to_json,
 )
+from footprint_compiler.codegen.pages import pack_pages
 from footprint_compiler.codegen.pool_use import use_of_pools
 from footprint_compiler.codegen.read import open_artifact
 from footprint_compiler.codegen.stack import worst_case_stack
@@ -86,7 +87,9 @@ def emit_artifact(
         raise UsageError(f"{program.name!r} is not a C identifier", "Give one with --name.")
     check_output(out, options.format)
     kernel_objects = [data for data in kernel_objects if data]
-    weights = pack_weights(program, align_bytes=16 if target.is_bare_metal else 64)
+    align_bytes = 16 if target.is_bare_metal else 64
+    pages = pack_pages(program, align_bytes) if options.weights == "paged" else None
+    weights = pack_weights(program, align_bytes) if pages is None else pages.weights
     interface = Interface(
         program,
         plan,
@@ -96,6 +99,7 @@ def emit_artifact(
         model_sha256,
         options.threads,
         options.weights == "ram",
+        pages,
     )
     with _scratch_folder() as folder:
         toolchain = find_toolchain(target, options.cc, folder)
@@ -103,6 +107,8 @@ def emit_artifact(
         if interface.threads > 1:
             pool = _compile_pool(interface, toolchain, [entry, *kernel_objects])
             kernel_objects = [pool, *kernel_objects]
+        if interface.pages is not None:
+            kernel_objects = [_compile_pager(interface, toolchain), *kernel_objects]
         code = [entry, *kernel_objects]
         check_machine(entry, kernel_objects)
         externals = check_undefined(code, own=[f"{program.name}_weights"])
@@ -165,7 +171,7 @@ def _compile(
     (folder / f"{name}.h").write_text(interface.render_header(known), encoding="utf-8")
     (folder / "entry.c").write_text(interface.render_entry(), encoding="utf-8")
     entry = toolchain.compile("entry.c")
-    if interface.extern_weights or not interface.weights.data:
+    if not interface.weights_in_library:
         return entry, None
     arm = target.toolchain.zig_target.startswith(("arm", "thumb"))
     (folder / "weights.bin").write_bytes(interface.weights.data)
@@ -188,6 +194,12 @@ def _compile_pool(
     return _compile_pool(interface, toolchain, code, _thread_stack(interface, [pool, *code]))
 
 
+def _compile_pager(interface: Interface, toolchain: Toolchain) -> bytes:
+    """The object of the pages; the header is there already."""
+    (toolchain.folder / "pager.c").write_text(interface.render_pager(), encoding="utf-8")
+    return toolchain.compile("pager.c")
+
+
 def _measure(
     interface: Interface, target: Target, entry: bytes, code: Sequence[bytes]
 ) -> Footprint:
@@ -195,11 +207,14 @@ def _measure(
     footprint = Footprint(
         code_bytes=size.code_bytes,
         constants_bytes=size.constants_bytes,
-        weights_bytes=len(interface.weights.data),
+        weights_bytes=len(interface.weights.data) if interface.pages is None else 0,
         arena_bytes=interface.arena_bytes + sum(one.size_bytes for one in interface.more_arenas),
         weights_ram_bytes=len(interface.weights.data) if interface.ram_weights else 0,
-        stack_bytes=worst_case_stack(code, interface.public_symbols),
-        context_bytes=measure_context(entry, interface.threads, len(interface.more_arenas)),
+        pages_bytes=interface.pages.buffer_bytes if interface.pages is not None else 0,
+        stack_bytes=worst_case_stack(code, interface.public_symbols, interface.callbacks),
+        context_bytes=measure_context(
+            entry, interface.threads, len(interface.more_arenas) + (interface.pages is not None)
+        ),
         threads=interface.threads,
         thread_stack_bytes=_thread_stack(interface, code),
     )
@@ -244,7 +259,7 @@ def _files(
         "plan.json": interface.plan.to_json().encode(),
         "plan.csv": interface.plan.to_csv().encode(),
     }
-    if interface.extern_weights:
+    if interface.weights_mode in ("extern", "paged"):
         roles["weights"] = f"{name}.weights.bin"
         files[f"{name}.weights.bin"] = interface.weights.data
     return files, roles

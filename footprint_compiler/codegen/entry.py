@@ -12,6 +12,7 @@ import jinja2
 
 from footprint_compiler.codegen.footprint import Footprint
 from footprint_compiler.codegen.more_arenas import MoreArena, more_arenas
+from footprint_compiler.codegen.pages import Pages
 from footprint_compiler.codegen.rows import segment_source
 from footprint_compiler.codegen.threads import pool_words, shared_source
 from footprint_compiler.codegen.weights import Weights
@@ -34,6 +35,7 @@ ERRORS = (
     ("ERROR_WEIGHTS", "the weights are missing, not aligned, or of another size"),
 )
 THREAD_ERRORS = (("ERROR_THREADS", "the threads cannot be started"),)
+PAGER_ERRORS = (("ERROR_PAGER", "the pager failed, or its pages are too small or not aligned"),)
 PUBLIC_FUNCTIONS = ("init", "input", "output", "invoke", "error")
 
 _NOT_IN_COMMENT = re.compile(r"[^A-Za-z0-9_.,:;+\-/() \[\]]|//|/(?=\*)")
@@ -52,6 +54,7 @@ class Interface:
     model_sha256: str
     threads: int = 1
     ram_weights: bool = False
+    pages: Pages | None = None
 
     @property
     def public_symbols(self) -> tuple[str, ...]:
@@ -62,12 +65,26 @@ class Interface:
     @property
     def errors(self) -> tuple[tuple[str, str], ...]:
         """(macro after the prefix, text) of every result, in the order of their codes."""
-        return (*ERRORS, *(THREAD_ERRORS if self.threads > 1 else ()))
+        threads = THREAD_ERRORS if self.threads > 1 else ()
+        return (*ERRORS, *threads, *(PAGER_ERRORS if self.pages is not None else ()))
 
     @property
     def weights_mode(self) -> str:
-        """Where kernels read the weights: ``flash``, ``ram`` or ``extern``."""
+        """Where kernels read the weights: ``flash``, ``ram``, ``extern`` or ``paged``."""
+        if self.pages is not None:
+            return "paged"
         return "extern" if self.extern_weights else "ram" if self.ram_weights else "flash"
+
+    @property
+    def weights_in_library(self) -> bool:
+        """Whether the library holds any weights."""
+        return self.weights_mode in ("flash", "ram") and bool(self.weights.data)
+
+    @property
+    def callbacks(self) -> tuple[str, ...]:
+        """Functions that call what the user gives; its stack is not the library's."""
+        functions = ("page_load", "page_wait") if self.pages is not None else ()
+        return tuple(f"{self.program.name}_{function}" for function in functions)
 
     @property
     def arena_bytes(self) -> int:
@@ -97,6 +114,9 @@ class Interface:
             arena_bytes=self.arena_bytes,
             arena_align=self.plan.align_bytes,
             weights_align=self.weights.align_bytes,
+            weights_bytes=len(self.weights.data),
+            page_buffer_bytes=self.pages.buffer_bytes if self.pages is not None else 0,
+            page_bytes=self.pages.page_bytes if self.pages is not None else 0,
         )
 
     def render_entry(self) -> str:
@@ -126,6 +146,10 @@ class Interface:
     def render_pool(self) -> str:
         """``pool.c``: the threads of a context."""
         return _TEMPLATES.get_template("pool.c.j2").render(**self._common())
+
+    def render_pager(self) -> str:
+        """``pager.c``: asks the user's callbacks for pages."""
+        return _TEMPLATES.get_template("pager.c.j2").render(**self._common())
 
     def render_weights(self, file: str, *, arm: bool) -> str:
         """Assembler source that includes the weights from ``file``; ``@`` is a comment on Arm."""
@@ -167,8 +191,9 @@ class Interface:
             "inputs": [self._io(spec) for spec in self.program.inputs],
             "outputs": [self._io(spec) for spec in self.program.outputs],
             "extern_weights": self.extern_weights,
-            "flash_weights": not self.extern_weights and bool(self.weights.data),
+            "flash_weights": self.weights_in_library,
             "ram_weights": self.ram_weights,
+            "pages": () if self.pages is None else self.pages.pages,
             "errors": [{"macro": macro, "text": c_string(text)} for macro, text in self.errors],
             "more_arenas": self.more_arenas,
             "init_more": "".join(
@@ -206,7 +231,7 @@ class Interface:
         for stage in call.segment.stages:
             names = [inside.get(name, name) for name in (*stage.inputs, *stage.outputs)]
             names += [f"scratch:{step}:{first + index}" for index in range(len(stage.scratch))]
-            arguments.append([self._pointer(name) for name in names])
+            arguments.append([self._pointer(name, step) for name in names])
         job = self._job(step)
         if job is None:
             source = segment_source(call, arguments, runs_downwards(call, self.offset_of))
@@ -230,7 +255,9 @@ class Interface:
             return None
         return sum(is_shared(call) for call in self.program.calls[:step])
 
-    def _pointer(self, name: str) -> str:
+    def _pointer(self, name: str, step: int) -> str:
+        if name in self.weights.offsets and self.pages is not None:
+            return f"w + {self.pages.at(step).offsets[name]}"
         if name in self.weights.offsets:
             return f"w + {self.weights.offsets[name]}"
         offset = self.offset_of(name)
@@ -239,6 +266,12 @@ class Interface:
         return f"{more[0] if more else 'a'} + {offset}"
 
     def _call(self, step: int, call: KernelCall) -> dict[str, str]:
+        """What invoke writes for a call: symbol, arguments, comment, and the page it starts."""
+        pages = () if self.pages is None else self.pages.pages
+        turns = [str(index) for index, page in enumerate(pages) if page.first_call == step]
+        return {**self._run(step, call), "turn": "".join(turns)}
+
+    def _run(self, step: int, call: KernelCall) -> dict[str, str]:
         job = self._job(step)
         if job is not None:
             arguments = f"ctx, {job}, {part_count(call, self.threads)}"
@@ -251,14 +284,17 @@ class Interface:
             return {"symbol": call.kernel, "arguments": arguments, "comment": ""}
         names = [*call.inputs, *call.outputs]
         names += [f"scratch:{step}:{index}" for index in range(len(call.scratch))]
-        pointers = [self._pointer(name) for name in names]
+        pointers = [self._pointer(name, step) for name in names]
         layers = c_comment(", ".join(call.layers), _COMMENT_CHARACTERS)
         return {"symbol": call.kernel, "arguments": ", ".join(pointers), "comment": layers}
 
     def _magic_source(
         self, calls: Sequence[dict[str, str]], segments: Sequence[dict[str, Any]]
     ) -> str:
-        steps = [f"{call['symbol']}({call['arguments']})" for call in calls]
+        steps = [
+            f"{'turn ' if call['turn'] else ''}{call['symbol']}({call['arguments']})"
+            for call in calls
+        ]
         steps += [line for segment in segments for line in segment["lines"]]
         return "\n".join([self.program.name, self.model_sha256, str(self.plan.arena_bytes), *steps])
 

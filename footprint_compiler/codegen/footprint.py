@@ -25,12 +25,13 @@ class Footprint:
 
     Attributes:
         code_bytes: instructions, with the literals among them.
-        weights_bytes: the block of weights, wherever it lies.
+        weights_bytes: the block of weights, wherever it lies; 0 when they are paged.
         arena_bytes, stack_bytes, context_bytes: RAM while the model runs; inputs and outputs
             of the model are in the arena.
         static_bytes: writable globals of the library: none.
         constants_bytes: read-only data of the code: tables, messages, unwind tables.
         weights_ram_bytes: the copy of the weights that is made at init, or 0.
+        pages_bytes: the buffer of paged weights, or 0.
         pools: the same bytes by memory of the target.
         threads: of an inference, the caller's among them.
         thread_stack_bytes: stack of each other thread.
@@ -45,6 +46,7 @@ class Footprint:
     constants_bytes: int = 0
     pools: tuple[PoolUse, ...] = ()
     weights_ram_bytes: int = 0
+    pages_bytes: int = 0
     threads: int = 1
     thread_stack_bytes: int = 0
 
@@ -55,9 +57,9 @@ class Footprint:
 
     @property
     def ram_bytes(self) -> int:
-        """Arena, stacks, context and globals."""
+        """Arena, stacks, context, globals, and weights or their pages."""
         alone = self.arena_bytes + self.stack_bytes + self.context_bytes + self.static_bytes
-        return alone + self.threads_bytes + self.weights_ram_bytes
+        return alone + self.threads_bytes + self.weights_ram_bytes + self.pages_bytes
 
     @property
     def threads_bytes(self) -> int:
@@ -74,6 +76,7 @@ class Footprint:
                 "static_bytes": self.static_bytes,
                 **({"threads_bytes": self.threads_bytes} if self.threads > 1 else {}),
                 **({"weights_bytes": self.weights_ram_bytes} if self.weights_ram_bytes else {}),
+                **({"pages_bytes": self.pages_bytes} if self.pages_bytes else {}),
                 "total_bytes": self.ram_bytes,
             },
             "flash": {
@@ -148,11 +151,11 @@ def _unwind_index_bytes(sections: Sequence[Section]) -> int:
     return 8 * (runs + 1)
 
 
-def measure_context(entry_object: bytes, threads: int = 1, more_arenas: int = 0) -> int:
-    """``sizeof(NAME_ctx)``: two pointers and 32 bits, padded to the pointer's alignment; with
-    further arenas a pointer to each, with several threads also their pool.
+def measure_context(entry_object: bytes, threads: int = 1, more_pointers: int = 0) -> int:
+    """``sizeof(NAME_ctx)``: two pointers and 32 bits, padded to the pointer's alignment; a pointer
+    to each further arena and to a pager, with several threads also their pool.
     """
     pointer_bytes = int(ELFFile(io.BytesIO(entry_object)).elfclass) // 8
     if threads == 1:
-        return (3 + more_arenas) * pointer_bytes
+        return (3 + more_pointers) * pointer_bytes
     return -(-3 * pointer_bytes // 8) * 8 + 8 * pool_words(threads)

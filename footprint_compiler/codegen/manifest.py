@@ -80,8 +80,9 @@ def describe(build: Build, files: Mapping[str, str], sha256: Mapping[str, str]) 
         ],
         "weights": {
             "mode": interface.weights_mode,
-            "bytes": build.footprint.weights_bytes,
+            "bytes": len(interface.weights.data),
             "align_bytes": interface.weights.align_bytes,
+            **_pages(interface),
             "bytes_by_dtype": _bytes_by_dtype(interface),
         },
         "externals": {
@@ -144,6 +145,18 @@ def _io(interface: Interface, spec: TensorSpec) -> dict[str, Any]:
         entry["scale"] = float(spec.scale)
         entry["zero_point"] = int(spec.zero_point or 0)
     return entry
+
+
+def _pages(interface: Interface) -> dict[str, int]:
+    """Number of pages, bytes of the largest one and of their buffer, if weights are paged."""
+    pages = interface.pages
+    if pages is None:
+        return {}
+    return {
+        "pages": len(pages.pages),
+        "page_bytes": pages.page_bytes,
+        "page_buffer_bytes": pages.buffer_bytes,
+    }
 
 
 def _bytes_by_dtype(interface: Interface) -> dict[str, int]:

@@ -16,6 +16,7 @@ PLACES = {
     "stack_bytes": "stack",
     "static_bytes": "activations",
     "weights_ram_bytes": "activations",
+    "pages_bytes": "activations",
     "code_bytes": "code",
     "constants_bytes": "code",
     "weights_bytes": "weights",

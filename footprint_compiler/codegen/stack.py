@@ -1,7 +1,9 @@
 """Worst-case stack of an artifact, from its machine code and the graph of its calls.
 
 Frames are exact upper bounds (``frame.py``). Functions that are not part of the artifact are
-counted by the table of ``external_stack.py``. Interrupts are not counted.
+counted by the table of ``external_stack.py``. Interrupts are not counted, and
+neither is the stack of callbacks that the user gives: only functions that are named for it may call
+through a pointer to them.
 """
 
 from __future__ import annotations
@@ -17,16 +19,21 @@ from footprint_compiler.errors import CodegenError
 _RETURN_ADDRESS_BYTES = {"x86-64": 8}
 
 
-def worst_case_stack(objects: Sequence[bytes], roots: Iterable[str]) -> int:
+def worst_case_stack(
+    objects: Sequence[bytes], roots: Iterable[str], callbacks: Iterable[str] = ()
+) -> int:
     """Most bytes of stack that a call of any function in ``roots`` takes, return address included.
 
     Args:
         objects: ELF relocatable objects that together define the roots.
+        callbacks: global functions whose calls through a pointer reach code of the user, which
+            counts its own stack; all else that they take is counted.
 
     Raises:
-        CodegenError: recursion, a frame without a fixed size, or a call whose target is unknown.
+        CodegenError: recursion, a frame without a fixed size, a call whose target is unknown, or
+            no object defines one of ``callbacks``.
     """
-    graph = _Graph(objects)
+    graph = _Graph(objects, callbacks)
     return max((graph.stack_of_root(root) for root in roots), default=0)
 
 
@@ -40,7 +47,7 @@ class _Key:
 
 
 class _Graph:
-    def __init__(self, objects: Sequence[bytes]) -> None:
+    def __init__(self, objects: Sequence[bytes], callbacks: Iterable[str]) -> None:
         self.armv6m = is_armv6m(objects)
         self.functions: dict[_Key, Function] = {}
         self.globals: dict[str, _Key] = {}
@@ -52,12 +59,17 @@ class _Graph:
                 self.functions[key] = function
                 if function.is_global:
                     self.globals[function.name] = key
+        self.callbacks = {self._global(name) for name in callbacks}
 
     def stack_of_root(self, name: str) -> int:
+        key = self._global(name)
+        return self._stack(key) + _RETURN_ADDRESS_BYTES.get(self.functions[key].arch, 0)
+
+    def _global(self, name: str) -> _Key:
         key = self.globals.get(name)
         if key is None:
             raise CodegenError(f"no object defines {name}")
-        return self._stack(key) + _RETURN_ADDRESS_BYTES.get(self.functions[key].arch, 0)
+        return key
 
     def _stack(self, key: _Key) -> int:
         """Bytes below the stack pointer at entry of one function, callees included."""
@@ -83,6 +95,8 @@ class _Graph:
         if isinstance(target, int):
             target = Reference("", caller.section, target)
         if target is None:
+            if caller in self.callbacks:
+                return 0
             return self._any_address_taken(caller)
         return self._resolve(caller, target)
 

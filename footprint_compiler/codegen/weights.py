@@ -49,7 +49,7 @@ def pack_together(programs: Sequence[Program], align_bytes: int) -> tuple[Weight
         for name in (name for call in program.calls for name in call.inputs):
             if name in offsets or name not in program.constants:
                 continue
-            content = _little_endian(program.constants[name])
+            content = little_endian(program.constants[name])
             key = hashlib.sha256(content).digest()
             if key not in known:
                 data.extend(bytes(-len(data) % align_bytes))
@@ -59,5 +59,6 @@ def pack_together(programs: Sequence[Program], align_bytes: int) -> tuple[Weight
     return tuple(Weights(bytes(data), offsets, align_bytes) for offsets in found)
 
 
-def _little_endian(array: np.ndarray) -> bytes:
+def little_endian(array: np.ndarray) -> bytes:
+    """The elements of ``array`` in memory, dense, row-major."""
     return array.astype(array.dtype.newbyteorder("<"), order="C", copy=False).tobytes()

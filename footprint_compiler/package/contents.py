@@ -117,7 +117,8 @@ def gather(artifact: Artifact, label: Label, vectors: Sequence[Vector]) -> Conte
         vectors: inputs with the outputs that they must give; the example checks them.
 
     Raises:
-        ArtifactError: a part is missing, or the artifact has several arenas.
+        ArtifactError: a part is missing, the artifact has several arenas, or its weights are copied
+            to RAM or paged.
     """
     if artifact.manifest.get("more_arenas"):
         raise ArtifactError(
@@ -127,6 +128,11 @@ def gather(artifact: Artifact, label: Label, vectors: Sequence[Vector]) -> Conte
     if artifact.manifest["weights"]["mode"] == "ram":
         raise ArtifactError(
             f"{artifact.path} copies its weights to RAM, which packages do not",
+            "Build it with --weights flash or extern.",
+        )
+    if artifact.manifest["weights"]["mode"] == "paged":
+        raise ArtifactError(
+            f"{artifact.path} pages its weights by callbacks, which packages do not have",
             "Build it with --weights flash or extern.",
         )
     files = artifact.manifest["files"]

@@ -52,13 +52,18 @@ def find_library(artifact: Artifact) -> Library:
 
     Raises:
         ArtifactError: one of them is missing.
-        RunnerError: the library starts threads.
+        RunnerError: the library starts threads, or its weights are paged.
     """
     threads = int(artifact.manifest.get("threads", 1))
     if threads > 1:
         raise RunnerError(
             f"{artifact.path} is built for {threads} threads, which the harness does not have",
             "Build it with --threads 1 to run it in an emulator.",
+        )
+    if artifact.manifest.get("weights", {}).get("mode") == "paged":
+        raise RunnerError(
+            f"{artifact.path} pages its weights by callbacks, which the harness does not have",
+            "Build it with --weights flash or extern to run it in an emulator.",
         )
     files = artifact.manifest.get("files", {})
     archive = artifact.path / str(files.get("static_library", f"lib{artifact.name}.a"))

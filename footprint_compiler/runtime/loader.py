@@ -19,6 +19,7 @@ from footprint_compiler.codegen.read import open_artifact
 from footprint_compiler.errors import ArtifactError, RunnerError
 from footprint_compiler.runtime.check import check_inputs, numpy_dtype
 from footprint_compiler.runtime.host import check_host
+from footprint_compiler.runtime.pager import Pager
 from footprint_compiler.tensor import TensorSpec
 
 
@@ -46,6 +47,7 @@ class Model:
             for more in artifact.manifest.get("more_arenas", ())
         ]
         self._weights = _read_weights(artifact)
+        self._pager = _make_pager(artifact)
         library = _open_library(artifact.library)
         size = int(artifact.manifest["footprint"]["ram"]["context_bytes"])
         self._context = ctypes.create_string_buffer(max(size, 64))
@@ -148,9 +150,13 @@ class Model:
             access.argtypes, access.restype = [ctypes.c_void_p, ctypes.c_int], ctypes.c_void_p
         blocks = [self._arena, *self._more_arenas]
         blocks += [] if self._weights is None else [self._weights]
-        init.restype = ctypes.c_int
-        init.argtypes = (ctypes.c_void_p, *(ctypes.c_void_p, ctypes.c_size_t) * len(blocks))
         arguments = [value for block in blocks for value in (block.ctypes.data, block.nbytes)]
+        init.argtypes = (ctypes.c_void_p, *(ctypes.c_void_p, ctypes.c_size_t) * len(blocks))
+        if self._pager is not None:
+            pages = self._pager.block
+            arguments += [self._pager.address, pages.ctypes.data, pages.nbytes]
+            init.argtypes += (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
+        init.restype = ctypes.c_int
         self._check(init(self._context, *arguments))
 
     def _view(self, address: int, spec: TensorSpec) -> np.ndarray:
@@ -195,6 +201,16 @@ def _read_weights(artifact: Artifact) -> np.ndarray | None:
     if not artifact.manifest["weights"]["bytes"]:
         return _aligned(0, int(artifact.manifest["weights"]["align_bytes"]))
     return np.memmap(artifact.path / str(artifact.manifest["files"]["weights"]), mode="r")
+
+
+def _make_pager(artifact: Artifact) -> Pager | None:
+    """Where weights are paged: their file and a block for two pages."""
+    weights = artifact.manifest["weights"]
+    if weights["mode"] != "paged":
+        return None
+    file = artifact.path / str(artifact.manifest["files"]["weights"])
+    block = _aligned(int(weights["page_buffer_bytes"]), int(weights["align_bytes"]))
+    return Pager(np.memmap(file, mode="r"), block)
 
 
 def _open_library(path: Path) -> ctypes.CDLL:

@@ -14,6 +14,7 @@ import pytest
 from footprint_compiler.artifact import Artifact
 from footprint_compiler.codegen.entry import ERRORS, Interface, c_comment, c_string
 from footprint_compiler.codegen.footprint import Footprint
+from footprint_compiler.codegen.pages import pack_pages
 from footprint_compiler.codegen.pool_use import PoolUse
 from footprint_compiler.codegen.weights import pack_weights
 from footprint_compiler.errors import CodegenError
@@ -37,6 +38,15 @@ def interface(program: Program | None = None, *, extern: bool = False) -> Interf
     return Interface(program, sample_plan(program), weights, extern, "x86-64", digest)
 
 
+def paged_interface() -> Interface:
+    program = sample_program()
+    pages = pack_pages(program, 64)
+    digest = hashlib.sha256(b"sample").hexdigest()
+    return Interface(
+        program, sample_plan(program), pages.weights, False, "x86-64", digest, pages=pages
+    )
+
+
 def awkward_program() -> Program:
     """Names that would end a comment or a literal, a quantized output, a scalar, no weights."""
     x = TensorSpec('x"*/ ??/\\\n"é', (2, 3), "int8", 0.1, -3)
@@ -51,6 +61,12 @@ def test_generated_c_is_as_agreed(golden: Callable[[str, str], None], extern: bo
     suffix = "_extern" if extern else ""
     golden(f"codegen/header{suffix}.h", interface(extern=extern).render_header(FOOTPRINT))
     golden(f"codegen/entry{suffix}.c", interface(extern=extern).render_entry())
+
+
+def test_generated_c_of_pages_is_as_agreed(golden: Callable[[str, str], None]) -> None:
+    golden("codegen/header_paged.h", paged_interface().render_header(FOOTPRINT))
+    golden("codegen/entry_paged.c", paged_interface().render_entry())
+    golden("codegen/pager.c", paged_interface().render_pager())
 
 
 def compile_strictly(folder: Path, source: str, *flags: str) -> None:
@@ -74,6 +90,20 @@ def test_it_compiles_without_a_warning_in_c_and_cpp(
     (tmp_path / "user.cpp").write_text(user)
     compile_strictly(tmp_path, "net.c", "-std=c99", "-Wmissing-prototypes")
     compile_strictly(tmp_path, "user.c", "-std=c99")
+    compile_strictly(tmp_path, "user.cpp", "-std=c++11")
+
+
+def test_pages_compile_without_a_warning(tmp_path: Path) -> None:
+    rendered = paged_interface()
+    (tmp_path / "net.h").write_text(rendered.render_header(FOOTPRINT), encoding="utf-8")
+    (tmp_path / "net.c").write_text(rendered.render_entry(), encoding="utf-8")
+    (tmp_path / "pager.c").write_text(rendered.render_pager(), encoding="utf-8")
+    (tmp_path / "user.cpp").write_text(
+        '#include "net.h"\nstatic const net_pager pager = {};\n'
+        "int use(void);\nint use(void) { return pager.load == NULL; }\n"
+    )
+    compile_strictly(tmp_path, "net.c", "-std=c99")
+    compile_strictly(tmp_path, "pager.c", "-std=c99", "-Wmissing-prototypes")
     compile_strictly(tmp_path, "user.cpp", "-std=c++11")
 
 

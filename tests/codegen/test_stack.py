@@ -293,6 +293,35 @@ def test_a_call_through_a_pointer_is_refused(target: str, result: str) -> None:
         worst_case_stack([zig_object(source, target)], ["k"])
 
 
+@pytest.mark.parametrize("target", TARGETS)
+def test_only_functions_named_for_it_call_what_the_user_gives(target: str) -> None:
+    # The stack of the function itself counts, and what it calls by name; that of f does not.
+    source = """
+    int ext(int *, int);
+    __attribute__((noinline)) int ask(int (*f)(int *), int n)
+    {
+        volatile int x[40];
+        x[0] = n;
+        return f((int *)x) + x[1];
+    }
+    __attribute__((noinline)) int named(int (*f)(int *), int n) { return ask(f, n) + 1; }
+    int other(int (*f)(int *), int n) { return f(&n) + 1; }
+    """
+    data = zig_object(source, target)
+    pushed = 8 if target == "x86-64" else 0
+    ask = analyse_frame(functions(data)["ask"]).depth + pushed
+    named = analyse_frame(functions(data)["named"]).depth + pushed
+    assert ask >= 160
+    # x86-64: the return address that the pointer's function finds on the stack is ask's.
+    assert worst_case_stack([data], ["ask"], ["ask"]) == ask + pushed
+    assert worst_case_stack([data], ["named"], ["ask"]) == named + ask + pushed
+    for root, callbacks in (("ask", ()), ("named", ("named",)), ("other", ("ask",))):
+        with pytest.raises(CodegenError, match=r"(ask|other) calls through a pointer"):
+            worst_case_stack([data], [root], callbacks)
+    with pytest.raises(CodegenError, match="no object defines f"):
+        worst_case_stack([data], ["ask"], ["f"])
+
+
 def test_a_missing_root_is_an_error() -> None:
     with pytest.raises(CodegenError, match="no object defines k"):
         worst_case_stack([zig_object("int j;", "x86-64")], ["k"])
