@@ -51,11 +51,15 @@ class Problem:
 
 
 def adaround(bench: Workbench, recipe: Recipe, reporter: Reporter) -> Recipe:
-    """The recipe with learned codes for convolutions and matrix products."""
+    """The recipe with learned codes for convolutions and matrix products.
+
+    Layers with the same weights, as steps of a sequence are, go on sharing them.
+    """
     nodes = {name_of(node): node for node in bench.model.graph}
     scheme = bench.scheme(recipe)
     steps = bench.weights(scheme, recipe, bench.activations(scheme, recipe))
     codes = dict(recipe.codes)
+    known: dict[bytes, np.ndarray] = {}
     samples = bench.calibration[:MAX_SAMPLES]
     plain, quantized = Walk(bench.proto, samples), Walk(bench.assemble(recipe), samples)
     written = {node.name: node for node in bench.assemble(recipe).graph.node}
@@ -77,10 +81,14 @@ def adaround(bench: Workbench, recipe: Recipe, reporter: Reporter) -> Recipe:
             pick = rng.permutation(x.shape[1])[: max(ROWS // len(samples), 1)]
             rows.append(x[:, pick])
             results.append(y[:, pick])
-        problem = _problem(
-            node, weights, chosen.scale, np.concatenate(rows, 1), np.concatenate(results, 1)
-        )
-        solved = _shaped(node, weights, solve(problem, rng, most=MAX_WEIGHT[chosen.bits]))
+        key = weights.tobytes() + chosen.scale.tobytes()
+        if key not in known:
+            problem = _problem(
+                node, weights, chosen.scale, np.concatenate(rows, 1), np.concatenate(results, 1)
+            )
+            solved = solve(problem, rng, most=MAX_WEIGHT[chosen.bits])
+            known[key] = _shaped(node, weights, solved)
+        solved = known[key]
         codes[name, chosen.bits] = Learned(solved, chosen.scale)
         store = next(n for n in written.values() if written[name].input[1] in n.output).input[0]
         kind = ml_dtypes.int4 if chosen.bits == 4 else np.int8

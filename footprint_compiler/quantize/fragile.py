@@ -4,7 +4,8 @@ A power spectrum before a logarithm, a variance before a reciprocal: one scale c
 ranges, and no choice of it helps. Each quantized tensor is put to the test alone, end to end, with
 everything else in float; noise of different tensors adds up. Where their sum is more than
 ``TOLERABLE_DB`` allows, the noisiest tensors go until it is not; the nodes that make or read them
-stay in float.
+stay in float. Before that, where the noisy tensors are parts of one (hidden and cell state in one
+input, say), taking it apart or putting it together stays in float, so that each part gets a scale.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from footprint_compiler.progress import Reporter
 from footprint_compiler.quantize.affine import Affine
 from footprint_compiler.quantize.edit import name_of
 from footprint_compiler.quantize.insert import insert_qdq
+from footprint_compiler.quantize.operators import MOVES
 from footprint_compiler.quantize.scheme import Scheme, data_inputs
 from footprint_compiler.quantize.workbench import Recipe, Workbench, compared
 from footprint_compiler.samples import Sample
@@ -33,6 +35,35 @@ HOPELESS = 1e6
 
 def fragile_nodes(bench: Workbench, recipe: Recipe, reporter: Reporter) -> dict[str, str]:
     """Names of the nodes that should stay in float, and why."""
+    scheme = bench.scheme(recipe)
+    return _around(bench.model.graph, scheme, _noisy(bench, recipe, reporter))
+
+
+def joints(bench: Workbench, recipe: Recipe, reporter: Reporter) -> dict[str, str]:
+    """Names of the nodes that impose one scale on noisy parts of a tensor, and why."""
+    noisy, found = _noisy(bench, recipe, reporter), {}
+    integer = bench.scheme(recipe).integer
+    for node in bench.model.graph:
+        ends = [*data_inputs(node), *node.outputs] if _joins(node) else []
+        if name_of(node) in integer and any(name_of(value) in noisy for value in ends):
+            found[name_of(node)] = "8 bits of one scale are not enough for all of its parts"
+    return found
+
+
+def _joins(node: ir.Node) -> bool:
+    """Whether a node puts parts together, or takes an input of the model apart."""
+    if node.op_type not in ("Slice", "Split"):
+        return node.op_type == "Concat"
+    value = node.inputs[0]
+    producer = value.producer() if value is not None else None
+    while producer is not None and producer.op_type in MOVES - {"Concat"}:
+        value = producer.inputs[0]
+        producer = value.producer() if value is not None else None
+    return producer is None
+
+
+def _noisy(bench: Workbench, recipe: Recipe, reporter: Reporter) -> dict[str, float]:
+    """Tensors that go, and their noise."""
     scheme = bench.scheme(recipe)
     activations = bench.activations(scheme, recipe)
     samples = bench.calibration[:MAX_SAMPLES]
@@ -52,7 +83,7 @@ def fragile_nodes(bench: Workbench, recipe: Recipe, reporter: Reporter) -> dict[
             break
         left -= noises[group]
         bad |= dict.fromkeys(groups[group], noises[group])
-    return _around(bench.model.graph, scheme, bad)
+    return bad
 
 
 def insert(bench: Workbench, scheme: Scheme, activations: Mapping[str, Affine]) -> ir.Model:

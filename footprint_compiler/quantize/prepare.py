@@ -7,7 +7,8 @@ folded into the linear operator before them:
 
 Gemm gets alpha = beta = 1 and a weight matrix of shape (inputs, outputs), a matrix product with its
 bias becomes a Gemm, and a batch normalization that follows no linear operator becomes a depthwise
-1x1 convolution. The results differ from the model as given by rounding only.
+1x1 convolution. Short recurrent layers are written out. The results differ from the model as given
+by rounding only.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ from footprint_compiler.quantize.edit import (
     shape_of,
     sole_consumer,
 )
+from footprint_compiler.quantize.fills import without_fills
+from footprint_compiler.quantize.recurrent import write_out
 from footprint_compiler.tensor import TensorSpec
 
 OPSET = 13
@@ -63,11 +66,14 @@ def prepare(
         )
     inputs, fixed = bind_inputs(proto.graph, shapes or {}, constants or {})
     check_graph(proto.graph)
-    simple = _inferred(_upgraded(simplify(proto, inputs, fixed), source, opset))
-    prepared = ir.serde.deserialize_model(simple)
-    LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(prepared)
+    simple = simplify(proto, inputs, fixed)
+    if any(node.op_type == "ConstantOfShape" for node in simple.graph.node):
+        simple = simplify(without_fills(simple), inputs, {})
+    simple = _inferred(_upgraded(simple, source, opset))
+    prepared = _lifted(simple)
+    if write_out(prepared.graph):
+        prepared = _lifted(_inferred(ir.serde.serialize_model(prepared)))
     graph = prepared.graph
-    _name_everything(graph)
     for node in list(graph):
         _plain_gemm(graph, node)
     for node in list(graph):
@@ -117,6 +123,13 @@ def _inferred(proto: onnx.ModelProto) -> onnx.ModelProto:
         return onnx.shape_inference.infer_shapes(proto, data_prop=True)
     except Exception:  # shapes only help; what needs one and lacks it stays in float
         return proto
+
+
+def _lifted(proto: onnx.ModelProto) -> ir.Model:
+    model = ir.serde.deserialize_model(proto)
+    LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    _name_everything(model.graph)
+    return model
 
 
 def _name_everything(graph: ir.Graph) -> None:

@@ -15,7 +15,7 @@ from footprint_compiler.quantize.adaround import adaround
 from footprint_compiler.quantize.correct_bias import correct_bias
 from footprint_compiler.quantize.edit import name_of
 from footprint_compiler.quantize.equalize import absorb, equalize
-from footprint_compiler.quantize.fragile import TOLERABLE_DB, fragile_nodes
+from footprint_compiler.quantize.fragile import TOLERABLE_DB, fragile_nodes, joints
 from footprint_compiler.quantize.precision import PRECISIONS
 from footprint_compiler.quantize.scheme import linear_layers
 from footprint_compiler.quantize.tune_ranges import tune_ranges
@@ -169,15 +169,18 @@ class _Search:
 
     def protect(self, bench: Workbench, reporter: Reporter) -> None:
         """Leave in float what no scale serves, where that helps, and remember why."""
-        reasons = fragile_nodes(bench, self.recipe, reporter)
-        before, loss = self.recipe, self.loss
-        self.recipe = replace(before, floats=before.floats | set(reasons))
-        if reasons and bench.scheme(self.recipe).linear:
-            self.observe(bench, "some nodes in float")
-        if self.loss < loss:
-            self.reasons = reasons
-        else:
-            self.recipe = before
+        for find, what in ((joints, "parts apart"), (fragile_nodes, "some nodes in float")):
+            if self.level >= TOLERABLE_DB:
+                return
+            reasons = find(bench, self.recipe, reporter)
+            before, loss = self.recipe, self.loss
+            self.recipe = replace(before, floats=before.floats | set(reasons))
+            if reasons and bench.scheme(self.recipe).linear:
+                self.observe(bench, what)
+            if self.loss < loss:
+                self.reasons |= reasons
+            else:
+                self.recipe = before
 
     def observe(self, bench: Workbench, what: str) -> None:
         """Measure the observers on a model; keep the best where it beats all before."""

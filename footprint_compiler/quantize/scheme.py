@@ -30,6 +30,7 @@ from footprint_compiler.quantize.operators import (
     MOVES,
     POOLS,
 )
+from footprint_compiler.quantize.recurrent import RECURRENT, obstacle
 
 MAX_REGION = 20
 
@@ -306,6 +307,8 @@ def _reason(node: ir.Node, floats: Collection[str]) -> tuple[str, str, str]:
         reason = "asked to stay in float"
     elif node.op_type in LINEAR:
         reason = _refusal(node) or "not chosen"
+    elif node.op_type in RECURRENT:
+        reason = obstacle(node) or "no integer form"
     elif node.op_type in MOVES | BINARY | POOLS | ELEMENTWISE:
         reason = "no integer neighbour, or a form without an integer kernel"
     else:

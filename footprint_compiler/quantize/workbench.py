@@ -30,7 +30,7 @@ from footprint_compiler.quantize.affine import (
     quantize_weights,
 )
 from footprint_compiler.quantize.edit import constant_of, name_of
-from footprint_compiler.quantize.hidden import raise_hidden_floors
+from footprint_compiler.quantize.hidden import cut_saturation, raise_hidden_floors
 from footprint_compiler.quantize.insert import bias_of, insert_qdq
 from footprint_compiler.quantize.loss import loss
 from footprint_compiler.quantize.operators import LINEAR, MOVES
@@ -139,7 +139,8 @@ class Workbench:
         With 16 bits there is no need to clip: all that was seen is covered.
         """
         bits = self.widths(scheme, recipe).bits
-        narrow = self._spans(scheme, self.ranges(recipe.observer))
+        seen = cut_saturation(self.model.graph, self.ranges(recipe.observer))
+        narrow = self._spans(scheme, seen)
         wide = self._spans(scheme, self.ranges("min-max")) if 16 in bits.values() else narrow
         found = {}
         for name, group in scheme.tensors.items():
