@@ -63,7 +63,7 @@ def find_library(artifact: Artifact) -> Library:
     if artifact.manifest.get("weights", {}).get("mode") == "paged":
         raise RunnerError(
             f"{artifact.path} pages its weights by callbacks, which the harness does not have",
-            "Build it with --weights flash or extern to run it in an emulator.",
+            "Build it with --weights flash or extern for an emulator, or for bench --layers.",
         )
     files = artifact.manifest.get("files", {})
     archive = artifact.path / str(files.get("static_library", f"lib{artifact.name}.a"))

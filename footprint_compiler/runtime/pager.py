@@ -22,6 +22,8 @@ class _Callbacks(ctypes.Structure):
 class Pager:
     """``NAME_pager`` over a file of weights; it must outlive the context that it is given to.
 
+    Its callbacks are Python functions: measured times of small models are mostly theirs.
+
     Args:
         weights: bytes of the file.
         block: the buffer of the pages; a load beyond it or beyond the file fails.
