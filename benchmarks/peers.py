@@ -84,7 +84,8 @@ def mnn_engine(model: Path, feed: Feed, threads: int) -> Run:
     import MNN.nn
     import onnx
 
-    converter = shutil.which("mnnconvert", path=str(Path(sys.executable).parent))
+    beside = shutil.which("mnnconvert", path=str(Path(sys.executable).parent))
+    converter = beside or shutil.which("mnnconvert")
     if converter is None:
         raise RuntimeError("mnnconvert is not installed")
     outputs = [one.name for one in onnx.load(str(model), load_external_data=False).graph.output]
