@@ -48,7 +48,7 @@ COLUMNS = (
 UNBOUNDED = float("inf")
 
 
-class Captured(Exception):  # noqa: N818 - it carries a result out of the compiler
+class CapturedError(Exception):
     """The program before its calls are put in order, and the lanes of the target."""
 
     def __init__(self, program: Program) -> None:
@@ -76,12 +76,12 @@ def program_of(model: Model, target: Target) -> Program:
     original = module.find_order
 
     def capture(program: Program, *_: Any, **__: Any) -> tuple[int, ...]:
-        raise Captured(program)
+        raise CapturedError(program)
 
     module.find_order = capture
     try:
         compile_graph(graph, target, model.options(), Reporter())
-    except Captured as found:
+    except CapturedError as found:
         return found.program
     finally:
         module.find_order = original

@@ -37,7 +37,7 @@ class Question:
     options: tuple[Choice, ...]
 
 
-class UnknownChoice(ValueError):  # noqa: N818 - a record may be old, which is no fault
+class UnknownChoiceError(ValueError):
     """An answer is not among the options that the generator offers now."""
 
 
@@ -65,12 +65,12 @@ class Answers:
         """The given answer, or the default.
 
         Raises:
-            UnknownChoice: it is not among the options.
+            UnknownChoiceError: it is not among the options.
         """
         label = self._label(question)
         chosen = self.given.get(label, question.default)
         if chosen not in question.options:
-            raise UnknownChoice(f"{label}: {chosen!r} is not an option")
+            raise UnknownChoiceError(f"{label}: {chosen!r} is not an option")
         return chosen
 
     def _label(self, question: Question) -> str:

@@ -51,16 +51,22 @@ class DotUnit(ABC):
     """One way to compute a tile.
 
     Attributes:
-        operand: dtype of the elements of x.
-        granule: what a run must be a multiple of.
         lanes: what the channels of a tile are a multiple of.
         direct: x may be read where it lies; otherwise it is copied and widened first.
     """
 
-    operand: str
-    granule: int
     lanes: int
     direct: bool
+
+    @property
+    @abstractmethod
+    def operand(self) -> str:
+        """Dtype of the elements of x."""
+
+    @property
+    @abstractmethod
+    def granule(self) -> int:
+        """What a run must be a multiple of."""
 
     @abstractmethod
     def fits(self, pixels: int, vectors: int) -> bool:
@@ -138,11 +144,11 @@ class LaneUnit(DotUnit):
         return 2 if self.kind == "madd" else 4
 
     @property
-    def operand(self) -> str:  # type: ignore[override]  # a constant of the kind
+    def operand(self) -> str:
         return {"madd": "int16", "dpbusd": "uint8", "sdot": "int8"}[self.kind]
 
     @property
-    def granule(self) -> int:  # type: ignore[override]  # a constant of the kind
+    def granule(self) -> int:
         return self.group
 
     def fits(self, pixels: int, vectors: int) -> bool:

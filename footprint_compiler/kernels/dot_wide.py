@@ -37,7 +37,7 @@ class WideUnit(DotUnit):
         return 2 if self.kind == "madd" else 1
 
     @property
-    def granule(self) -> int:  # type: ignore[override]  # a constant of the kind
+    def granule(self) -> int:
         return 2 if self.kind == "madd" else STEPS
 
     def fits(self, pixels: int, vectors: int) -> bool:

@@ -116,7 +116,7 @@ def _regression(got: np.ndarray, targets: np.ndarray, name: str) -> float:
     return 1.0 - size / float(targets.max() - targets.min())
 
 
-def _function(name: str) -> Callable[..., object]:
+def _function(name: str) -> Callable[..., float]:
     module, colon, attribute = name.partition(":")
     if not colon:
         known = ", ".join(NAMES)
@@ -127,15 +127,15 @@ def _function(name: str) -> Callable[..., object]:
         raise UsageError(f"cannot import {name}: {error}", "Check PYTHONPATH.") from error
     if not callable(found):
         raise UsageError(f"{name} is not a function")
-    function: Callable[..., object] = found
+    function: Callable[..., float] = found
     return function
 
 
 def _called(
-    function: Callable[..., object], name: str, got: np.ndarray, labels: np.ndarray | None
+    function: Callable[..., float], name: str, got: np.ndarray, labels: np.ndarray | None
 ) -> float:
     try:
-        score = float(function(got, labels))  # type: ignore[arg-type] # checked by float itself
+        score = float(function(got, labels))
     except Exception as error:  # the user's own code may raise anything
         raise InputDataError(f"{name} failed: {type(error).__name__}: {error}") from error
     if not np.isfinite(score):

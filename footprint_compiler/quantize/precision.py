@@ -119,8 +119,10 @@ def widths(graph: ir.Graph, scheme: Scheme, asked: Mapping[str, str]) -> Widths:
             if wide.intersection(ends):
                 widen(ends)
     found = {
-        name_of(n): "int16a" if name_of(n.inputs[0]) in wide else _narrow(asked[name_of(n)])  # type: ignore[arg-type] # a linear node has an input
-        for n in layers
+        name_of(node): "int16a"
+        if any(name_of(value) in wide for value in data_inputs(node))
+        else _narrow(asked[name_of(node)])
+        for node in layers
     }
     return Widths({name: 16 if name in wide else 8 for name in scheme.tensors}, found)
 

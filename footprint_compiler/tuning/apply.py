@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from footprint_compiler.kernels.decisions import Answers, UnknownChoice, deciding, wrapping
+from footprint_compiler.kernels.decisions import Answers, UnknownChoiceError, deciding, wrapping
 from footprint_compiler.kernels.emit import Kernel
 from footprint_compiler.progress import Reporter
 from footprint_compiler.targets import Target
@@ -104,7 +104,7 @@ class RecordsInForce:
         try:
             with deciding(answers):
                 kernel = emit(*arguments)
-        except UnknownChoice:
+        except UnknownChoiceError:
             return "its record names a choice that no longer exists"
         if structural_hash(kernel.func) != record.kernel:
             return "its record is older than the generator"

@@ -75,7 +75,7 @@ def emit_candidate(
     """The kernel of ``func`` where ``decisions`` answers what they name.
 
     Raises:
-        UnknownChoice: an answer is not among the options.
+        UnknownChoiceError: an answer is not among the options.
     """
     answers = Answers(dict(decisions))
     with deciding(answers):

@@ -32,7 +32,7 @@ class WorkerCompiler:
                 "build", task.source, decisions, symbol, self.seed, timeout_s=self.timeout_s
             )
         except TrialFailed as failed:
-            if failed.text.startswith("UnknownChoice"):
+            if failed.text.startswith("UnknownChoiceError"):
                 raise TrialFailed("invalid", failed.text) from None
             raise
         return built

@@ -18,7 +18,7 @@ import tvm
 from tvm import s_tir
 from tvm.ir.utils import derived_object
 
-from footprint_compiler.kernels.decisions import Choice, UnknownChoice
+from footprint_compiler.kernels.decisions import Choice, UnknownChoiceError
 from footprint_compiler.tuning.candidate import emit_candidate
 from footprint_compiler.tuning.space import (
     decisions_of,
@@ -166,7 +166,7 @@ class Search:
             emitted = emit_candidate(
                 self.task.func, source.machine, frozenset(source.constants), decisions
             )
-        except UnknownChoice:
+        except UnknownChoiceError:
             return None
         return emitted.kernel.func
 

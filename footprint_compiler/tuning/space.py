@@ -18,7 +18,7 @@ import tvm
 from tvm import s_tir, te
 from tvm.ir.utils import derived_object
 
-from footprint_compiler.kernels.decisions import Choice, Question, UnknownChoice
+from footprint_compiler.kernels.decisions import Choice, Question, UnknownChoiceError
 from footprint_compiler.tuning.candidate import emit_candidate
 from footprint_compiler.tuning.tasks import Task
 from footprint_compiler.tuning.workload import structural_hash
@@ -78,7 +78,7 @@ def emitted_hash(task: Task, decisions: Mapping[str, Choice]) -> str:
     constants = frozenset(task.source.constants)
     try:
         emitted = emit_candidate(task.func, task.source.machine, constants, decisions)
-    except UnknownChoice:
+    except UnknownChoiceError:
         return ""
     return structural_hash(emitted.kernel.func)
 
@@ -87,7 +87,7 @@ def _asked_under(task: Task, decisions: Mapping[str, Choice]) -> Mapping[str, Qu
     constants = frozenset(task.source.constants)
     try:
         return emit_candidate(task.func, task.source.machine, constants, decisions).asked
-    except UnknownChoice:
+    except UnknownChoiceError:
         return {}
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from footprint_compiler.kernels.decisions import (
     Answers,
-    UnknownChoice,
+    UnknownChoiceError,
     bound,
     choose,
     deciding,
@@ -34,7 +34,7 @@ def test_answers_by_name_and_the_default_for_the_rest():
 
 
 def test_an_answer_outside_the_options_is_an_error():
-    with deciding(Answers({"size": 3})), pytest.raises(UnknownChoice, match="size: 3"):
+    with deciding(Answers({"size": 3})), pytest.raises(UnknownChoiceError, match="size: 3"):
         ask()
 
 
