@@ -68,7 +68,7 @@ class CostModel:
         owner, extractor = self, self._meta_schedule.feature_extractor
 
         # TVM has no type information, so that its classes are Any.
-        class Extractor(extractor.PyFeatureExtractor):  # type: ignore[misc, name-defined]
+        class Extractor(extractor.PyFeatureExtractor):  # type: ignore[misc, name-defined] # TVM has no types
             def extract_from(self, context: Any, candidates: Sequence[Any]) -> list[Any]:
                 search = owner.searches[str(context.task_name)]
                 return [owner.features(search, each.sch) for each in candidates]

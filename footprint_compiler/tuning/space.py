@@ -143,7 +143,7 @@ def make_mutator(meta_schedule: Any, seed: int) -> Any:
     """Gives one choice another value, half of the time the next or the previous option."""
 
     # TVM has no type information, so that its classes are Any.
-    class Mutator(meta_schedule.mutator.PyMutator):  # type: ignore[misc]
+    class Mutator(meta_schedule.mutator.PyMutator):  # type: ignore[misc] # TVM has no types
         def __init__(self) -> None:
             super().__init__()
             self.random = random.Random(seed)
