@@ -14,9 +14,12 @@ import tvm_ffi
 from tvm import relax
 
 from footprint_compiler.errors import CodegenError, FpcError
+from footprint_compiler.interrupts import name_interrupts_for_tvm
 from footprint_compiler.passes.rebuild import watch_values
 from footprint_compiler.passes.trace_values import ValueTrace
 from footprint_compiler.progress import PassRecord, Reporter
+
+name_interrupts_for_tvm()
 
 
 @dataclass

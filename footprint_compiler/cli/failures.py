@@ -26,6 +26,7 @@ from footprint_compiler.errors import (
     UnsupportedModelError,
     UsageError,
 )
+from footprint_compiler.interrupts import Interrupts, watch_interrupts
 
 _WRITE_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EACCES, errno.EPERM}
 _READ_ERRNOS = {errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
@@ -34,6 +35,11 @@ NODE_COLUMNS = ("node", "operator", "reason", "what to do")
 
 def guard(run: Callable[[], object], as_json: bool, debug: bool) -> int:
     """Call ``run`` and return the exit code of the process; its int result is a code, too."""
+    with watch_interrupts() as interrupts:
+        return _guard(run, as_json, debug, interrupts)
+
+
+def _guard(run: Callable[[], object], as_json: bool, debug: bool, interrupts: Interrupts) -> int:
     try:
         result = run()
         sys.stdout.flush()
@@ -49,6 +55,8 @@ def guard(run: Callable[[], object], as_json: bool, debug: bool) -> int:
         if debug:
             traceback.print_exc()
         failure = as_failure(error)
+        if interrupts.pressed and not isinstance(failure, InterruptedByUser):
+            failure = InterruptedByUser("interrupted")
         report(failure, as_json)
         return failure.exit_code
     return result if isinstance(result, int) else EXIT_OK

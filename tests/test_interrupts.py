@@ -1,0 +1,60 @@
+"""Ctrl-C ends the program as Ctrl-C, whatever a library makes of it on the way."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+import tvm_ffi
+
+from footprint_compiler.cli.failures import guard
+from footprint_compiler.interrupts import name_interrupts_for_tvm, watch_interrupts
+
+
+def press() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_an_interrupt_inside_a_function_that_tvm_calls_stays_one():
+    name_interrupts_for_tvm()
+    call = tvm_ffi.convert(lambda inner: inner())
+    with pytest.raises(KeyboardInterrupt):
+        call(press)
+
+
+def test_an_interrupt_that_a_library_wraps_is_reported_as_one(capsys):
+    def wrapped() -> None:
+        try:
+            press()
+        except KeyboardInterrupt:
+            raise RuntimeError from None
+
+    assert guard(wrapped, as_json=False, debug=False) == 130
+    assert "error FPC-E130: interrupted" in capsys.readouterr().err
+
+
+def test_an_error_without_an_interrupt_is_itself(capsys):
+    def fail() -> None:
+        raise RuntimeError("broken")
+
+    assert guard(fail, as_json=False, debug=False) == 1
+    assert "RuntimeError: broken" in capsys.readouterr().err
+
+
+def test_the_handler_of_the_caller_is_respected_and_restored():
+    with watch_interrupts() as seen:
+        with pytest.raises(KeyboardInterrupt):
+            press()
+        assert seen.pressed
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+    heard: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
+    try:
+        with watch_interrupts() as seen:
+            press()
+        assert heard == [signal.SIGINT]
+        assert not seen.pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
