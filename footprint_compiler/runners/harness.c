@@ -47,6 +47,47 @@ static unsigned char weights[Model_WEIGHTS_BYTES ? Model_WEIGHTS_BYTES : 1]
     __attribute__((section(".bss.fpc_weights"), aligned(Model_WEIGHTS_ALIGN)));
 #endif
 
+#if defined(Model_PAGER)
+/* Pages come from a file, as from memory that code cannot address: nothing arrives before the wait.
+ * The transfer has a stack of its own, so that the painted one shows the model's use alone. */
+static unsigned char pages[Model_PAGE_BUFFER_BYTES]
+    __attribute__((section(".bss.fpc_weights"), aligned(Model_WEIGHTS_ALIGN)));
+
+static unsigned char transfer_stack[512] __attribute__((aligned(16)));
+
+static struct {
+    int file;
+    unsigned char *to;
+    uint32_t offset, bytes;
+} asked_page;
+
+static int transfer(void *unused)
+{
+    (void)unused;
+    size_t place = (size_t)(asked_page.to - pages);
+    if (place > sizeof pages || asked_page.bytes > sizeof pages - place)
+        return 1;
+    return port_seek(asked_page.file, asked_page.offset) != 0
+        || port_read(asked_page.file, asked_page.to, asked_page.bytes) != 0;
+}
+
+static int load_page(void *user, void *to, uint32_t offset, uint32_t bytes)
+{
+    (void)user;
+    asked_page.to = to;
+    asked_page.offset = offset;
+    asked_page.bytes = bytes;
+    return 0;
+}
+
+static int wait_for_page(void *user)
+{
+    return call_on_stack(transfer, user, transfer_stack + sizeof transfer_stack);
+}
+
+static const Model_PAGER pager = {NULL, load_page, wait_for_page};
+#endif
+
 #if defined(Model_MORE_BLOCKS)
 /* Arenas in other pools, each between two guards. */
 static const struct {
@@ -128,6 +169,11 @@ static int start(Model_CTX *ctx)
     port_close(file);
     return Model_INIT(
         ctx, memory.arena, Model_ARENA_BYTES Model_MORE_ARGUMENTS, weights, Model_WEIGHTS_BYTES);
+#elif defined(Model_PAGER)
+    asked_page.file = port_open("weights.bin", 0);
+    need(asked_page.file >= 0, "cannot read weights\n");
+    return Model_INIT(
+        ctx, memory.arena, Model_ARENA_BYTES Model_MORE_ARGUMENTS, &pager, pages, sizeof pages);
 #elif Model_RAM_WEIGHTS
     return Model_INIT(
         ctx, memory.arena, Model_ARENA_BYTES Model_MORE_ARGUMENTS, weights, sizeof weights);

@@ -39,7 +39,7 @@ class Library:
     Attributes:
         archive: the static library.
         header: the C header.
-        weights: bytes to give at init, or None when they are in the library.
+        weights: bytes to give at init or page by page, or None when they are in the library.
     """
 
     archive: Path
@@ -52,7 +52,7 @@ def find_library(artifact: Artifact) -> Library:
 
     Raises:
         ArtifactError: one of them is missing.
-        RunnerError: the library starts threads, or its weights are paged.
+        RunnerError: the library starts threads.
     """
     threads = int(artifact.manifest.get("threads", 1))
     if threads > 1:
@@ -60,21 +60,22 @@ def find_library(artifact: Artifact) -> Library:
             f"{artifact.path} is built for {threads} threads, which the harness does not have",
             "Build it with --threads 1 to run it in an emulator.",
         )
-    if artifact.manifest.get("weights", {}).get("mode") == "paged":
-        raise RunnerError(
-            f"{artifact.path} pages its weights by callbacks, which the harness does not have",
-            "Build it with --weights flash or extern for an emulator, or for bench --layers.",
-        )
     files = artifact.manifest.get("files", {})
     archive = artifact.path / str(files.get("static_library", f"lib{artifact.name}.a"))
     weights = artifact.path / f"{artifact.name}.weights.bin"
     for path in (archive, artifact.header):
         if not path.is_file():
             raise ArtifactError(f"{artifact.path}: {path.name} is missing")
-    extern = f"{artifact.name.upper()}_WEIGHTS_ALIGN" in artifact.header.read_text("utf-8")
-    if extern and not weights.is_file():
+    apart = f"{artifact.name.upper()}_WEIGHTS_ALIGN" in artifact.header.read_text("utf-8")
+    apart = apart or is_paged(artifact)
+    if apart and not weights.is_file():
         raise ArtifactError(f"{artifact.path}: {weights.name} is missing")
-    return Library(archive, artifact.header, weights if extern else None)
+    return Library(archive, artifact.header, weights if apart else None)
+
+
+def is_paged(artifact: Artifact) -> bool:
+    """Whether callbacks load the weights page by page."""
+    return artifact.manifest.get("weights", {}).get("mode") == "paged"
 
 
 def stated_stack_bytes(artifact: Artifact) -> int:
@@ -95,6 +96,12 @@ def model_header(artifact: Artifact, stack_bytes: int) -> str:
     name, upper = artifact.name, artifact.name.upper()
     lines = ["#include <stdint.h>", f'#include "{artifact.header.name}"']
     lines += [f"#define Model_CTX {name}_ctx"]
+    if is_paged(artifact):
+        lines += [
+            f"#define Model_PAGER {name}_pager",
+            f"#define Model_PAGE_BUFFER_BYTES {upper}_PAGE_BUFFER_BYTES",
+            f"#define Model_WEIGHTS_ALIGN {upper}_PAGE_ALIGN",
+        ]
     for function in ("init", "input", "output", "invoke"):
         lines += [f"#define Model_{function.upper()} {name}_{function}"]
     for macro in ("ARENA_BYTES", "ARENA_ALIGN", "NUM_INPUTS", "NUM_OUTPUTS", "WEIGHTS_BYTES"):
@@ -146,7 +153,9 @@ def _more_arenas(artifact: Artifact) -> list[str]:
 
 
 def _weights_block_bytes(artifact: Artifact, library: Library) -> int:
-    """RAM for weights that are given, or copied, at init."""
+    """RAM for weights that are given, or copied, at init, or for their pages."""
+    if is_paged(artifact):
+        return int(artifact.manifest["weights"]["page_buffer_bytes"])
     copied = int(artifact.manifest["footprint"]["ram"].get("weights_bytes", 0))
     return library.weights.stat().st_size if library.weights else copied
 

@@ -16,8 +16,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 import footprint_compiler as package
 from footprint_compiler import runners
-from footprint_compiler.errors import ArtifactError, RunnerError, UsageError
+from footprint_compiler.errors import ArtifactError, UsageError
 from footprint_compiler.package.contents import gather
+from footprint_compiler.runners.machine import machine_of
+from footprint_compiler.runners.qemu import run_painted
 from footprint_compiler.runtime.pager import Pager
 
 GUARD = 256
@@ -296,6 +298,27 @@ def test_refused_by_name(digits: Path, fpc: Callable[..., Any], tmp_path: Path) 
     built = package.build(digits, "cortex-m4", _options("paged"), tmp_path / "m4")
     with pytest.raises(ArtifactError, match="pages its weights"):
         gather(built, None, [])  # type: ignore[arg-type]  # refused before it is read
-    sample = {"image": np.zeros((1, 1, 8, 8), np.float32)}
-    with pytest.raises(RunnerError, match="pages its weights"):
-        runners.run(built, sample)
+
+
+@pytest.mark.parametrize("target", ["cortex-m4", "native"])
+def test_as_a_program_on_painted_memory(
+    target: str, int8_net: Path, tmp_path: Path, needs_emulator: Callable[[str], None]
+) -> None:
+    """On a board without an operating system, and on this machine."""
+    needs_emulator(target)
+    flash, pages = (
+        package.build(int8_net, target, _options(kind), tmp_path / kind)
+        for kind in ("flash", "paged")
+    )
+    assert pages.manifest["weights"]["pages"] >= 3
+    sample = {flash.inputs[0].name: _image(flash)}
+    if target == "native":
+        found = run_painted(pages, machine_of(pages), sample)
+    else:
+        found = runners.run(pages, sample, count=True)
+        assert (found.instructions or 0) > 0
+    (wanted,) = runners.run(flash, sample).outputs.values()
+    (got,) = found.outputs.values()
+    np.testing.assert_array_equal(got, wanted)
+    stated = pages.manifest["footprint"]["ram"]["stack_bytes"]
+    assert 0 < (found.stack_bytes_used or 0) <= stated
