@@ -47,7 +47,7 @@ def requantization(
     try:
         narrow = fixed_point(values)
         if bound * 2.0**narrow.left < INT32_SUM:
-            return Requantization(narrow, Scaling(narrow.left))
+            return Requantization(narrow, Scaling.of(narrow))
     except ValueError:
         pass  # too large a multiplier for an int32 accumulator
     if bound >= 2.0**61:

@@ -19,9 +19,10 @@ from footprint_compiler.kernels.anchors import (
     matmul,
     sum_pool2d_nhwc,
 )
+from footprint_compiler.kernels.codes_x86 import SPARE
 from footprint_compiler.kernels.requantize import clamped, requantized, shift_right_rounded
 from footprint_compiler.kernels.stored_weights import Stored
-from footprint_compiler.quant.fixed_point import FRACTION_BITS
+from footprint_compiler.quant.fixed_point import FRACTION_BITS, Multiplier
 
 ENTRY_FRACTION_BITS = 5
 """Of the entries of a table that is interpolated."""
@@ -44,11 +45,18 @@ class Scaling:
     Attributes:
         left, fraction: of the multiplier.
         accumulator: ``int32`` or ``int64``.
+        spare: every mantissa is below 2^29.
     """
 
     left: int = 0
     fraction: int = FRACTION_BITS
     accumulator: str = "int32"
+    spare: bool = False
+
+    @classmethod
+    def of(cls, form: Multiplier) -> Scaling:
+        """Of int32 sums."""
+        return cls(form.left, spare=max(form.mantissa) < 1 << (FRACTION_BITS - SPARE))
 
 
 def _finish(
@@ -78,6 +86,7 @@ def _codes(value: Any, factor: Any, scaling: Scaling, output: Output, to_even: b
         to_even,
         scaling.fraction,
         scaling.accumulator,
+        scaling.spare,
     )
 
 

@@ -21,6 +21,7 @@ def requantized(
     to_even: bool = False,
     fraction: int = FRACTION_BITS,
     wide: str = "int32",
+    spare: bool = False,
 ) -> Any:
     """An accumulator scaled, shifted by the zero point, clamped and narrowed to ``dtype``.
 
@@ -29,11 +30,12 @@ def requantized(
         mantissa: an int32 expression.
         left, zero_point, low, high, fraction: constants of the tensor.
         to_even: send halves to the even neighbour instead of up.
+        spare: every mantissa is below 2^29.
     """
     if left:
         accumulator = tirx.shift_left(accumulator, tirx.const(left, "int32"))
     if wide == "int32" and fraction == FRACTION_BITS and not to_even:
-        return clamped(rescaled(accumulator, mantissa), zero_point, low, high, dtype)
+        return clamped(rescaled(accumulator, mantissa, spare), zero_point, low, high, dtype)
     product = accumulator.astype("int64") * mantissa.astype("int64")
     value = shift_right_rounded(product, fraction, "int64", to_even)
     return clamped(value.astype(wide), zero_point, low, high, dtype, wide)

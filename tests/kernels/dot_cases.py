@@ -63,7 +63,7 @@ def _conv(
             list(dilation),
             groups,
             zero,
-            q.Scaling(form.left),
+            q.Scaling.of(form),
             output,
         )
         return relax.BlockBuilder.current().call_te(

@@ -31,7 +31,7 @@ def _output(zero_point: int, dtype: str = "int8", low: int | None = None) -> q.O
 
 
 def scaling(form: Multiplier) -> q.Scaling:
-    return q.Scaling(form.left)
+    return q.Scaling.of(form)
 
 
 def _finished(total: np.ndarray, form: Multiplier, out: q.Output, to_even: bool) -> np.ndarray:

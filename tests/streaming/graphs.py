@@ -62,7 +62,7 @@ class Network:
             relax.const(np.asarray(form.mantissa, "int32")),
         ]
         output = q.Output(int(self.rng.integers(-9, 9)), -128, 127, "int8")
-        rest = ([stride] * 2, padding, [1, 1], groups, -3, q.Scaling(form.left), output)
+        rest = ([stride] * 2, padding, [1, 1], groups, -3, q.Scaling.of(form), output)
         return self._call(lambda *t: q.quantized_conv2d(*t, *rest), x, *arguments)
 
     def sum(self, x: Any, y: Any) -> Any:

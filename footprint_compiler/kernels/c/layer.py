@@ -46,7 +46,7 @@ def codes_of(operator: Operator) -> Codes | None:
         return None
     if output["dtype"] != "int8" or operator.dtypes[0] != "int8":
         return None
-    if scaling != {"left": scaling["left"], "fraction": FRACTION_BITS, "accumulator": "int32"}:
+    if (scaling["fraction"], scaling["accumulator"]) != (FRACTION_BITS, "int32"):
         return None
     return Codes(
         operator.arguments["zero_point"],
