@@ -17,11 +17,16 @@ from footprint_compiler.passes.lower_qdq import LowerQdq
 from footprint_compiler.passes.move_codes import MoveCodes
 from footprint_compiler.passes.name_float_islands import NameFloatIslands
 from footprint_compiler.passes.narrow_products import NarrowProducts
+from footprint_compiler.passes.sign_codes import SignCodes
 
 
-def layout_phase(integer: bool = True) -> list[Pass]:
-    """Relax to Relax: fewer operators, channels last, and QDQ on integers unless told otherwise."""
+def layout_phase(integer: bool = True, signed: bool = False) -> list[Pass]:
+    """Relax to Relax: fewer operators, channels last, and QDQ on integers unless told otherwise.
+
+    ``signed``: for cores whose integer kernels read int8 only.
+    """
     lower_qdq: list[Pass] = [
+        *([SignCodes()] if signed else []),  # before codes move: readers are DequantizeLinear here
         MoveCodes(),  # after layout: transpositions and reshapes come from there
         LowerQdq(),  # after layout: integer kernels are channels last
     ]

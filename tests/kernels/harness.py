@@ -152,11 +152,17 @@ class Bench:
         return Graph(builder.get(), tuple(inputs), tuple(outputs), "bench", "0" * 64)
 
     def build(
-        self, machine: Machine, folder: Path, llvm: Any | None = None, layout: bool = False
+        self,
+        machine: Machine,
+        folder: Path,
+        llvm: Any | None = None,
+        layout: bool = False,
+        signed: bool = False,
     ) -> Built:
-        """Compile all cases for ``machine``."""
+        """Compile all cases for ``machine``; ``signed`` as of ``layout_phase``."""
         graph = self.graph()
-        passes = [*(layout_phase() if layout else ()), *legalize_phase(machine)]
+        layouts = layout_phase(signed=signed) if layout else []
+        passes = [*layouts, *legalize_phase(machine)]
         passes += [*fuse_phase(), *merge_phase()]
         module = run_passes(graph.module, passes, PassContext(None))
         return Built.of(self, module, graph, machine, folder, llvm or host_llvm())
