@@ -26,7 +26,7 @@ from footprint_compiler.kernels.c.layer import (
     window_fields,
 )
 from footprint_compiler.kernels.c.operator import Operator
-from footprint_compiler.kernels.c.weights import WORD, sized, words
+from footprint_compiler.kernels.c.weights import WORD, scaled, sized, words
 
 _OUTPUT = 4
 """Parameter index of the output: after the input, weights, biases and mantissas."""
@@ -57,6 +57,12 @@ def _convolution(layer: Linear, rings: Rings | None, thumb1: bool) -> CKernel | 
     if flat.batch != 1:
         return None
     same = is_same_place(flat, rings)
+    features = set(_features(rings, thumb1) | codes.features)
+    features |= {"fours"} if flat.in_channels % 4 == 0 else set()
+    pixels = flat.out_width * (flat.out_height if rings is None else 1)
+    if not thumb1:
+        features |= {"twice"} if pixels > 1 else set()
+        features |= {"single"} if pixels == 1 or (rings is not None and pixels % 2) else set()
     return CKernel(
         "conv2d",
         "scalar_conv",
@@ -69,8 +75,8 @@ def _convolution(layer: Linear, rings: Rings | None, thumb1: bool) -> CKernel | 
         inputs=(0,),
         constants=(1, 2, 3),
         pack=_by_tap(layer, thumb1),
-        features=_features(rings, thumb1),
-        scratch_bytes=layer.depth,
+        features=frozenset(features),
+        scratch_bytes=layer.depth * (1 if thumb1 or pixels == 1 else 2),
         in_place=(0,) if same else (),
         macs=shape.macs,
         by_row=rings is not None,
@@ -80,8 +86,9 @@ def _convolution(layer: Linear, rings: Rings | None, thumb1: bool) -> CKernel | 
 def _by_tap(layer: Linear, thumb1: bool) -> Pack:
     """left and three zeros, then by four channels: biases, four weights by tap, mantissas.
 
-    With u = x + 128 and v = w + 128, sum (x - z) w = sum u v - 128 sum u - (128 + z) sum w; without
-    ``thumb1`` it is sum x w - z sum w.
+    Without ``thumb1`` shift and multipliers of ``scaled`` stand in their place. With u = x + 128
+    and v = w + 128, sum (x - z) w = sum u v - 128 sum u - (128 + z) sum w; without ``thumb1`` it is
+    sum x w - z sum w.
     """
     more = 128 if thumb1 else 0
 
@@ -92,9 +99,12 @@ def _by_tap(layer: Linear, thumb1: bool) -> Pack:
         folded = sized(bias.astype(np.int64), 0, 4) - share
         taps = (matrix + more).reshape(-1, 4, layer.depth).transpose(0, 2, 1)
         blocks = words(taps.astype(np.uint8).view(np.int8).copy()).reshape(len(taps), -1)
-        sides = [folded.reshape(-1, 4), sized(mantissa, 0, 4).reshape(-1, 4)]
+        left, factors = layer.codes.left, mantissa
+        if not thumb1:
+            left, factors = scaled(mantissa, left)
+        sides = [folded.reshape(-1, 4), sized(factors, 0, 4).reshape(-1, 4)]
         body = np.concatenate([sides[0], blocks, sides[1]], axis=1)
-        return np.concatenate([[layer.codes.left, 0, 0, 0], body.ravel()]).astype(WORD)
+        return np.concatenate([[left, 0, 0, 0], body.ravel()]).astype(WORD)
 
     return pack
 
