@@ -129,7 +129,7 @@ class DepthwiseEmitter:
                 offset += len(same) * size
             return seq(statements)
 
-        def tile(n: Any, h: Any, part: Columns, t: Any, each: Any) -> Any:
+        def tile(n: Any, h: Any, each: Any, part: Columns, t: Any) -> Any:
             column = t * index(part.pixels) + index(part.begin)
             return each(
                 lambda first, width, offset: self._rows_of(
@@ -140,10 +140,7 @@ class DepthwiseEmitter:
         def row(n: Any, h: Any, each: Any) -> Any:
             parts = tile_columns(shape, self.pixels)
             return seq(
-                [
-                    loop("wb", 0, part.count, lambda t, p=part: tile(n, h, p, t, each))
-                    for part in parts
-                ]
+                [loop("wb", 0, part.count, partial(tile, n, h, each, part)) for part in parts]
             )
 
         def image(n: Any) -> Any:
