@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from tvm import tirx
 
-from footprint_compiler.kernels.c.float_kernels import float_conv, float_dense, float_row_work
+from footprint_compiler.kernels.c.float_kernels import float_dense, float_form, float_row_work
 from footprint_compiler.kernels.c.kernel import CKernel
 from footprint_compiler.kernels.c.units import c_kernel, row_windows
 from footprint_compiler.kernels.conv import ConvShape
@@ -106,14 +106,14 @@ def _float_conv(
     """The convolution as a C kernel, or None where TIR serves it."""
     if not machine.c_float or stored_of(fused.attrs) is not None:
         return None
-    unit = machine.c_float
-    c = float_conv(fused, shape, unit, constant_params)
+    form = float_form(fused, shape, machine.c_float, constant_params)
+    c = form(None)
     if c is None:
         return None
     windows = windows_by_row(fused, shape)
-    work = float_row_work(shape, unit)
+    work = float_row_work(shape, machine.c_float)
     rows = None if windows is None else (shape.out_height, windows, work)
-    return _in_c(lambda rings: float_conv(fused, shape, unit, constant_params, rings), c, rows)
+    return _in_c(form, c, rows)
 
 
 def _in_place(fused: Fused) -> tuple[int, ...]:

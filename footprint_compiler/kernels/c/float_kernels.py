@@ -32,15 +32,32 @@ _PRODUCTS = {"fpu": 8, "fma": 4, "mve-f": 1}
 _Matrix = Callable[[np.ndarray], np.ndarray]
 
 
-def float_conv(
+def float_form(
+    fused: Fused, shape: ConvShape, unit: str, constant_params: frozenset[int]
+) -> Callable[[Rings | None], CKernel | None]:
+    """Rings -> the kernel of a convolution, or None where the C functions do not serve it well.
+
+    Args:
+        fused: the convolution and its epilogue.
+        shape: of the convolution.
+        unit: a name that ``cores.float_unit_of`` gives.
+        constant_params: indices of parameters that are compile-time constants.
+    """
+    if shape.groups == 1:
+        return lambda rings: _convolution(fused, shape, unit, constant_params, rings)
+    if shape.groups == shape.in_channels == shape.out_channels:
+        return lambda rings: _depthwise(fused, shape, unit, constant_params, rings)
+    return lambda rings: None
+
+
+def _convolution(
     fused: Fused,
     shape: ConvShape,
     unit: str,
     constant_params: frozenset[int],
-    rings: Rings | None = None,
+    rings: Rings | None,
 ) -> CKernel | None:
-    """A convolution with one group, or None where the C function does not serve it well."""
-    if shape.groups != 1 or shape.out_channels < LANES:
+    if shape.out_channels < LANES:
         return None
     return _kernel("conv2d", fused, shape, unit, constant_params, rings, _taps)
 
@@ -56,6 +73,8 @@ def float_dense(
 
 def float_row_work(shape: ConvShape, unit: str) -> float:
     """Estimated instructions of a convolution by rows relative to those at once."""
+    if shape.groups > 1:
+        return 1.0  # every row is worked on alone
     flat = _flat(shape)
     at_once = flat.out_height * _row_cost(flat, tile_pixels(flat, unit), unit)
     return shape.out_height * _row_cost(shape, tile_pixels(shape, unit), unit) / at_once
@@ -81,6 +100,79 @@ def gathers(shape: ConvShape) -> bool:
     rows, taps = shape.kernel[0], prod(shape.kernel) * shape.in_channels
     blocks = -(-shape.out_channels // LANES)
     return rows > 1 and blocks * rows * 5 > 5 * taps + 8 * rows and taps <= 64
+
+
+def _depthwise(
+    fused: Fused,
+    shape: ConvShape,
+    unit: str,
+    constant_params: frozenset[int],
+    rings: Rings | None,
+) -> CKernel | None:
+    if unit == "mve-f":
+        return None
+    counts, epilogue = _sliding(shape), read_epilogue(fused, constant_params)
+    if counts is None or epilogue is None or epilogue.residual is not None:
+        return None
+    image, weights = (fused.position(operand) for operand in fused.operands)
+    before, columns, after = counts
+    fields = {
+        **_fields(shape, epilogue, rings, image, len(fused.params) - 1),
+        "before": before,
+        "columns": columns,
+        "after": after,
+    }
+    own = {unit, f"stride{shape.stride[1]}"}
+    return _with_epilogue(
+        CKernel(
+            "depthwise",
+            "float_depthwise",
+            "fdepthwise_rows",
+            fields,
+            inputs=(image,),
+            constants=(weights,),
+            pack=_pairs(epilogue),
+            features=row_features(_of_image(rings, image)) | epilogue.features | own,
+            macs=shape.macs,
+            by_row=rings is not None,
+            element="float",
+        ),
+        epilogue,
+        rings,
+    )
+
+
+def _sliding(shape: ConvShape) -> tuple[int, int, int] | None:
+    """Columns before the first output is done, those that end one, and outputs left behind them.
+
+    None for what the function does not do: other kernels, or more than one column of padding.
+    """
+    square = shape.kernel == (3, 3) and shape.dilation == (1, 1) and shape.batch == 1
+    if not square or shape.out_channels < 2 or shape.stride[1] not in (1, 2):
+        return None
+    left, width = shape.padding[1], shape.in_width
+    needed = (shape.out_width - 1) * shape.stride[1] + 3 - left
+    after = max(0, needed - width)
+    if left > 1 or after > 1:
+        return None
+    before = 2 - left if shape.stride[1] == 1 else 1 - left
+    columns = shape.out_width - after
+    return (before, columns, after) if width >= 2 else None
+
+
+def _pairs(epilogue: FloatEpilogue) -> Pack:
+    """By two channels: biases, then two weights for each tap; the last two of an odd number."""
+
+    def pack(constants: Sequence[np.ndarray]) -> np.ndarray:
+        taps = constants[0].astype(np.float32).reshape(len(constants[0]), -1)
+        bias = np.zeros(len(taps), np.float32)
+        if epilogue.bias is not None:
+            bias = constants[1].astype(np.float32).reshape(-1)
+        columns = np.concatenate([bias[:, None], taps], axis=1)
+        first = np.minimum(np.arange(0, len(taps), 2), len(taps) - 2)
+        return np.stack([columns[first], columns[first + 1]], axis=2).ravel()
+
+    return pack
 
 
 def _kernel(

@@ -19,6 +19,7 @@ _PARTS = {
     "scalar_depthwise": ("scalar.h",),
     "mve_depthwise": ("mve.h",),
     "float_conv": ("float.h",),
+    "float_depthwise": (),
 }
 
 #: Feature -> what goes behind these parts.
@@ -71,7 +72,7 @@ def _wrapper(symbol: str, kernel: CKernel) -> str:
     integer = kernel.element == "int8_t"
     parameters = [f"const {kernel.element} *x{i}" for i in range(len(kernel.inputs))]
     arguments = ["&layer", *(f"x{i}" for i in range(len(kernel.inputs)))]
-    if not integer and len(kernel.inputs) == 1:
+    if kernel.template == "float_conv" and len(kernel.inputs) == 1:
         arguments.append("0")
     if kernel.constants:
         parameters.append(f"const {'int32_t' if integer else kernel.element} *w")
@@ -143,4 +144,5 @@ _RANGES: dict[str, Callable[[CKernel], list[str]]] = {
     "add": _nothing,
     "fconv_rows": _rows,
     "fconv_windows": _rows,
+    "fdepthwise_rows": _rows,
 }
