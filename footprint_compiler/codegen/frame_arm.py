@@ -62,11 +62,13 @@ def step_arm(instruction: Instruction, state: State, code: bytes, *, thumb: bool
         return _program_counter(base, conditional, operands, state)
     index = _PRE_INDEX.search(operands) or _POST_INDEX.search(operands)
     if index is not None:
-        return Step(state.at(state.depth - number(index[1])))
+        written = Step(state.at(state.depth - number(index[1])))
+        return _maybe(written, state) if conditional else written
     if "sp!" in operands or "[sp]," in operands:
         raise UnknownStackError
     if parts[0] == "sp" and not base.startswith(_READERS):
-        return _stack_pointer(base, parts, state)
+        changed = _stack_pointer(base, parts, state)
+        return _maybe(changed, state) if conditional else changed
     return Step(_registers(instruction, base, parts, state, code, thumb=thumb))
 
 
@@ -99,7 +101,13 @@ def _block(base: str, conditional: bool, operands: str, state: State) -> Step | 
         return None
     if size < 0 and re.search(r"\bpc\b", operands):
         return Step(state, Flow.MAYBE_RETURN if conditional else Flow.RETURN)
-    return Step(state.at(state.depth + size))
+    moved = Step(state.at(state.depth + size))
+    return _maybe(moved, state) if conditional else moved
+
+
+def _maybe(moved: Step, state: State) -> Step:
+    """Of a conditional instruction, the deeper stack: what follows runs in both cases."""
+    return moved if moved.state.depth >= state.depth else Step(state)
 
 
 def _list_bytes(operands: str) -> int:

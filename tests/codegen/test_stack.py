@@ -267,6 +267,20 @@ def test_a_jump_far_inside_a_function_is_no_call(target: str) -> None:
     assert worst_case_stack([data], ["k"]) == total
 
 
+EARLY_RETURN = """
+__asm__(".thumb\\n.globl early\\n.type early, %function\\n"
+        "early:\\n push {r4, lr}\\n sub sp, #40\\n cmp r0, #0\\n"
+        " itt le\\n addle sp, #40\\n pople {r4, pc}\\n"
+        " bl below\\n add sp, #40\\n pop {r4, pc}\\n.size early, . - early\\n"
+        ".globl below\\n.type below, %function\\n"
+        "below:\\n push {r4, r5, r6, lr}\\n pop {r4, r5, r6, pc}\\n.size below, . - below\\n");
+"""
+
+
+def test_what_only_an_early_return_takes_off_the_stack_still_counts() -> None:
+    assert worst_case_stack([zig_object(EARLY_RETURN, "cortex-m4")], ["early"]) == 48 + 16
+
+
 @pytest.mark.parametrize("target", TARGETS)
 def test_recursion_is_refused_with_its_cycle(target: str) -> None:
     source = """
