@@ -67,8 +67,8 @@ def test_a_file_of_the_user(tmp_path: Path) -> None:
         ('mcpu = "cortex-m4"', 'mcpu = "cortex-m9"', ["tvm.mcpu", "'cortex-m9'", "cortex-m"]),
         ('mcpu = "cortex-m4"', 'mcpu = "cortex_m4"', ["tvm.mcpu", "did you mean cortex-m4"]),
         (
-            'mcpu = "cortex-m4"',
-            'mcpu = "cortex-m4"\nmattr = ["+neno"]',
+            'mattr = ["+strict-align"]',
+            'mattr = ["+neno"]',
             ["tvm.mattr", "'neno'", "neon"],
         ),
         ("thumbv7em-", "thumb7em-", ["tvm.mtriple", "thumb7em-"]),
