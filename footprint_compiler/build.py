@@ -17,14 +17,16 @@ from footprint_compiler.artifact import Artifact
 from footprint_compiler.codegen.c_kernels import compile_c_kernels
 from footprint_compiler.codegen.emit import check_output, emit_artifact
 from footprint_compiler.codegen.objects import LoweredKernel, compile_objects, lower_kernel
+from footprint_compiler.codegen.small_objects import compile_small_object
 from footprint_compiler.errors import UsageError
 from footprint_compiler.frontend import import_model
 from footprint_compiler.graph import Graph
 from footprint_compiler.keep_tensors import Kept, copy_kernels, describe, find_kept, with_copies
-from footprint_compiler.kernels.c.cores import fast_unit
+from footprint_compiler.kernels.c.cores import fast_unit, small_unit
 from footprint_compiler.kernels.c.kernel import CKernel
+from footprint_compiler.kernels.c.operator import read_operator
 from footprint_compiler.kernels.emit import Kernel
-from footprint_compiler.kernels.machine import machine_of
+from footprint_compiler.kernels.machine import Machine, machine_of
 from footprint_compiler.lower import extract_program
 from footprint_compiler.lower_rows import bind_program, with_row_scratch, with_scratch
 from footprint_compiler.memory import find_order, with_order
@@ -41,7 +43,7 @@ from footprint_compiler.runtime.loader import load
 from footprint_compiler.streaming.parallel import with_threads
 from footprint_compiler.streaming.select import select_segments, slowdown_of
 from footprint_compiler.targets import Target, load_target
-from footprint_compiler.tuning.apply import RecordsInForce, records_in_force
+from footprint_compiler.tuning.apply import NONE, SHIPPED, RecordsInForce, records_in_force
 
 
 @dataclass(frozen=True)
@@ -185,15 +187,16 @@ def compile_graph(
     trace = ValueTrace(graph.metadata.get("values", {})) if options.keep_tensors else None
     context = PassContext(target, options.explain, options.dump_ir, reporter, trace)
     unit = machine_of(target)
-    if options.optimize_for == "speed":
-        unit = replace(unit, c_unit=fast_unit(unit.c_unit))
     reporter.phase("choose layouts and fuse")
     single, grouped, module = fuse_graph(graph, options, context)
+    unit = _unit_for(options.optimize_for, unit, module)
     origins = node_names(trace_fusion(single, grouped), graph.metadata.get("layers", {}))
     reporter.phase("generate kernels")
     name = options.name or "model"
     labels: dict[Any, str] = {}
-    with records_in_force(options.tuning_records, target, reporter) as records:
+    small = options.optimize_for == "size"
+    records_of = NONE if small and options.tuning_records == SHIPPED else options.tuning_records
+    with records_in_force(records_of, target, reporter) as records:
         program, kernels = extract_program(module, graph, name, unit, origins, labels, bind=False)
     total = int(graph.metadata.get("macs_total", 0))
     islands = _float_islands(single, graph.metadata.get("layers", {}))
@@ -223,7 +226,8 @@ def compile_graph(
     functions = {symbol: one for symbol, one in lowered.items() if symbol in used}
     in_tir = {symbol: one for symbol, one in functions.items() if isinstance(one, LoweredKernel)}
     in_c = {symbol: one for symbol, one in functions.items() if isinstance(one, CKernel)}
-    objects = (*compile_objects(in_tir, llvm), *compile_c_kernels(in_c, target, options.cc))
+    compiled = compile_small_object(in_tir, target) if small else compile_objects(in_tir, llvm)
+    objects = (*compiled, *compile_c_kernels(in_c, target, options.cc, small))
     if trace is None:
         return Compiled(program, objects, layers)
     trace.follow(trace_results(single, grouped))
@@ -232,6 +236,17 @@ def compile_graph(
     more = {symbol: lower_kernel(func, symbol, llvm) for symbol, func in extra.items()}
     objects += tuple(compile_objects(more, llvm))
     return Compiled(program, objects, layers, kept, copies)
+
+
+def _unit_for(goal: str, unit: Machine, module: Any) -> Machine:
+    """The machine with the kernels that ``optimize_for`` asks for."""
+    if goal == "speed":
+        return replace(unit, c_unit=fast_unit(unit.c_unit))
+    if goal == "size":
+        found = [read_operator(func) for func in module.functions.values()]
+        names = {operator.name for operator in found if operator is not None}
+        return replace(unit, c_unit=small_unit(unit.c_unit, names))
+    return unit
 
 
 def _float_islands(module: Any, layers: Mapping[str, str]) -> tuple[tuple[str, str, str], ...]:

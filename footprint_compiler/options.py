@@ -44,7 +44,8 @@ class BuildOptions:
             finding faults.
         solve_nodes: limit of the exact search of the memory planner; 0 leaves it out.
         optimize_for: ``"ram"`` (the smallest arena at any speed), ``"balanced"`` (the smallest
-            arena within ``max_slowdown``) or ``"speed"`` (no kernel runs row by row).
+            arena within ``max_slowdown``), ``"size"`` (the same rows, the least code) or
+            ``"speed"`` (no kernel runs row by row).
         pools: RAM pools of the target for the arena, in a list with commas, the first for inputs
             and outputs; ``"auto"`` for all; None for the one that the target prefers.
         max_ram, max_flash: bytes that the artifact may need; None: any.

@@ -122,11 +122,12 @@ def _number_or_text(content: str) -> str | int | float:
 )
 @click.option(
     "--optimize-for",
-    type=click.Choice(["ram", "balanced", "speed"]),
+    type=click.Choice(["ram", "size", "balanced", "speed"]),
     default="balanced",
     show_default=True,
-    help="Run layers row by row: at any cost, within --max-slowdown, or never; speed also takes "
-    "more flash for weights on Cortex-M4, M7 and M33.",
+    help="Run layers row by row: at any cost (ram), within --max-slowdown (size, balanced), or "
+    "never; size also takes more instructions for less code, speed more flash for weights on "
+    "Cortex-M4, M7 and M33.",
 )
 @click.option(
     "--max-slowdown",

@@ -74,6 +74,7 @@ def plan(
             return
         screen.print(render.live_at_peak(report.plan))
         screen.print(render.flash_by_layer(report))
+        screen.print(render.flash_by_function(report))
         if tensors:
             screen.print(render.all_placements(report.plan))
         if with_map:

@@ -91,6 +91,26 @@ def flash_by_layer(report: MemoryReport, rows: int = FLASH_ROWS) -> Table:
     return listing
 
 
+def flash_by_function(report: MemoryReport, rows: int = FLASH_ROWS) -> Table:
+    """The largest functions and tables; the last row is all flash but the weights."""
+    columns = ("flash by function", "kind", "bytes")
+    listing = text.table(*columns, right=columns[2:])
+    parts = report.manifest.get("flash_parts", ())
+    named = sorted((part for part in parts if part["name"]), key=lambda part: -part["bytes"])
+    for part in named[:rows]:
+        text.add_row(listing, part["name"], part["kind"], f"{part['bytes']:,}")
+    rest = sum(part["bytes"] for part in named[rows:])
+    if rest:
+        text.add_row(listing, f"{len(named) - rows} more", "", f"{rest:,}")
+    for part in parts:
+        if not part["name"]:
+            text.add_row(listing, "literals, padding", part["kind"], f"{part['bytes']:,}")
+    flash = report.manifest["footprint"]["flash"]
+    total = flash["code_bytes"] + flash["constants_bytes"]
+    text.add_row(listing, "code and constants", "", f"{total:,}")
+    return listing
+
+
 def _kernels(report: MemoryReport) -> Mapping[str, Any]:
     return dict(report.manifest.get("kernels", {}))
 

@@ -22,6 +22,7 @@ from footprint_compiler.codegen.emit import emit_artifact
 from footprint_compiler.codegen.entry import Interface
 from footprint_compiler.codegen.footprint import Footprint, measure_code, measure_context
 from footprint_compiler.codegen.manifest import BUNDLE_FORMAT, MANIFEST, to_json
+from footprint_compiler.codegen.merge import merge_objects
 from footprint_compiler.codegen.pool_use import use_of_pools
 from footprint_compiler.codegen.stack import worst_case_stack
 from footprint_compiler.codegen.staging import check_output_folder, staged_folder
@@ -87,7 +88,9 @@ def emit_bundle(
     ]
     alone = replace(options, format="tar", max_ram=None, max_flash=None, weights="flash")
     with staged_folder(out) as folder, tempfile.TemporaryDirectory(prefix="fpc-") as scratch:
-        toolchain = find_toolchain(target, options.cc, Path(scratch))
+        toolchain = find_toolchain(
+            target, options.cc, Path(scratch), options.optimize_for == "size"
+        )
         artifacts = [
             emit_artifact(
                 *(member.program, member.plan, member.kernel_objects, target, alone),
@@ -169,6 +172,11 @@ def _objects(
         kernels = [data for data in member.kernel_objects if data]
         check_machine(objects[f"m{index}_entry.o"], kernels)
         objects |= {f"m{index}_k{number}.o": data for number, data in enumerate(kernels)}
+    if target.is_bare_metal:
+        roots = [symbol for interface in interfaces for symbol in interface.public_symbols]
+        merged = merge_objects(list(objects.values()), roots, toolchain)
+        if len(merged) == 1:
+            objects = {"code.o": merged[0]}
     block = interfaces[0].weights
     if block.data:
         objects["weights.o"] = _weights_object(block, interfaces, toolchain, target, name)

@@ -15,9 +15,11 @@ _SOURCE = "kernels.c"
 
 
 def compile_c_kernels(
-    kernels: Mapping[str, CKernel], target: Target, cc: str | None
+    kernels: Mapping[str, CKernel], target: Target, cc: str | None, small: bool = False
 ) -> list[bytes]:
     """One ELF object that defines ``kernels`` under their symbols; none without kernels.
+
+    ``small`` asks for little code rather than for speed.
 
     Raises:
         ToolchainError: the compiler is missing or fails.
@@ -26,5 +28,5 @@ def compile_c_kernels(
         return []
     with tempfile.TemporaryDirectory(prefix="fpc-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        (folder / _SOURCE).write_text(render_source(kernels), encoding="utf-8")
-        return [find_toolchain(target, cc, folder).compile(_SOURCE)]
+        (folder / _SOURCE).write_text(render_source(kernels, small), encoding="utf-8")
+        return [find_toolchain(target, cc, folder, small).compile(_SOURCE)]

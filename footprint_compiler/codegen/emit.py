@@ -20,6 +20,7 @@ from footprint_compiler.codegen.elf_check import (
     function_bytes,
 )
 from footprint_compiler.codegen.entry import Interface
+from footprint_compiler.codegen.flash_parts import flash_parts
 from footprint_compiler.codegen.footprint import Footprint, measure_code, measure_context
 from footprint_compiler.codegen.manifest import (
     MANIFEST,
@@ -27,6 +28,7 @@ from footprint_compiler.codegen.manifest import (
     describe,
     to_json,
 )
+from footprint_compiler.codegen.merge import merge_objects
 from footprint_compiler.codegen.pages import pack_pages
 from footprint_compiler.codegen.pool_use import use_of_pools
 from footprint_compiler.codegen.read import open_artifact
@@ -102,7 +104,7 @@ def emit_artifact(
         pages,
     )
     with _scratch_folder() as folder:
-        toolchain = find_toolchain(target, options.cc, folder)
+        toolchain = find_toolchain(target, options.cc, folder, options.optimize_for == "size")
         entry, weights_object = _compile(interface, toolchain, target)
         if interface.threads > 1:
             pool = _compile_pool(interface, toolchain, [entry, *kernel_objects])
@@ -111,9 +113,11 @@ def emit_artifact(
             kernel_objects = [_compile_pager(interface, toolchain), *kernel_objects]
         code = [entry, *kernel_objects]
         check_machine(entry, kernel_objects)
+        if target.is_bare_metal:
+            code = merge_objects(code, interface.public_symbols, toolchain)
         externals = check_undefined(code, own=[f"{program.name}_weights"])
         footprint = _measure(interface, target, entry, code)
-        members = _members(entry, kernel_objects, weights_object)
+        members = _members(code, weights_object)
         files, roles = _files(interface, footprint, members)
         if interface.extern_weights and interface.weights.data and not target.is_bare_metal:
             roles["map_header"] = f"{program.name}_map.h"
@@ -132,7 +136,8 @@ def emit_artifact(
         model_file,
         layers,
         options.constants,
-        function_bytes(kernel_objects, f"{program.name}_"),
+        _kernel_bytes(code, interface),
+        flash_parts(code, interface.public_symbols, measure_code(code, interface.public_symbols)),
     )
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     manifest = {**describe(build, roles, hashes), "options": options.recorded()}
@@ -200,6 +205,12 @@ def _compile_pager(interface: Interface, toolchain: Toolchain) -> bytes:
     return toolchain.compile("pager.c")
 
 
+def _kernel_bytes(code: Sequence[bytes], interface: Interface) -> dict[str, int]:
+    """Size of each function that the entry point calls, by name."""
+    sizes = function_bytes(code, f"{interface.program.name}_")
+    return {name: size for name, size in sizes.items() if name not in interface.public_symbols}
+
+
 def _measure(
     interface: Interface, target: Target, entry: bytes, code: Sequence[bytes]
 ) -> Footprint:
@@ -231,11 +242,10 @@ def _thread_stack(interface: Interface, code: Sequence[bytes]) -> int:
     return thread_stack_bytes(worst_case_stack(code, [f"{interface.program.name}_worker"]))
 
 
-def _members(
-    entry: bytes, kernel_objects: Sequence[bytes], weights_object: bytes | None
-) -> dict[str, bytes]:
-    members = {"entry.o": entry}
-    members |= {f"kernels{index}.o": data for index, data in enumerate(kernel_objects)}
+def _members(code: Sequence[bytes], weights_object: bytes | None) -> dict[str, bytes]:
+    """Objects of the archive by file name: the entry point, or all code, then the kernels."""
+    members = {"entry.o" if len(code) > 1 else "code.o": code[0]}
+    members |= {f"kernels{index}.o": data for index, data in enumerate(code[1:])}
     if weights_object is not None:
         members["weights.o"] = weights_object
     return members

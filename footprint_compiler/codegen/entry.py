@@ -140,7 +140,6 @@ class Interface:
             calls_use_more=[
                 more for more in self.more_arenas if any(_uses(call, more.base) for call in calls)
             ],
-            message_bytes=max(len(text) for _, text in self.errors) + 1,
         )
 
     def render_pool(self) -> str:

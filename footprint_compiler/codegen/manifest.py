@@ -10,6 +10,7 @@ from typing import Any
 
 from footprint_compiler.codegen.elf_check import Externals
 from footprint_compiler.codegen.entry import ABI_VERSION, Interface
+from footprint_compiler.codegen.flash_parts import FlashPart
 from footprint_compiler.codegen.footprint import Footprint
 from footprint_compiler.program import KernelCall, Program
 from footprint_compiler.targets import Target, target_features
@@ -33,6 +34,7 @@ class Build:
     layers: Sequence[Mapping[str, Any]] = ()
     constants: Mapping[str, Any] = field(default_factory=dict)
     kernel_bytes: Mapping[str, int] = field(default_factory=dict)
+    flash_parts: Sequence[FlashPart] = ()
 
 
 def describe(build: Build, files: Mapping[str, str], sha256: Mapping[str, str]) -> dict[str, Any]:
@@ -107,6 +109,10 @@ def describe(build: Build, files: Mapping[str, str], sha256: Mapping[str, str]) 
         },
         "layers": _layers(program, build.layers),
         "kernels": {name: {"code_bytes": size} for name, size in build.kernel_bytes.items()},
+        "flash_parts": [
+            {"name": part.name, "kind": part.kind, "bytes": part.size_bytes}
+            for part in build.flash_parts
+        ],
         "tensors": {
             name: {"shape": list(spec.shape), "dtype": spec.dtype}
             for name, spec in program.tensors.items()

@@ -37,8 +37,19 @@ def linked_sections(objects: Sequence[bytes], roots: Iterable[str]) -> list[Sect
         objects: ELF relocatable objects.
         roots: global symbols that are kept; a name that no object defines is ignored.
     """
+    kept = kept_sections(objects, roots)
+    return [
+        _section(section)
+        for index, data in enumerate(objects)
+        for number, section in enumerate(ELFFile(io.BytesIO(data)).iter_sections())
+        if _is_loaded(section) and _is_kept(kept, index, number, section)
+    ]
+
+
+def kept_sections(objects: Sequence[bytes], roots: Iterable[str]) -> set[tuple[int, int]]:
+    """(object, section) of all that the global symbols ``roots`` reach; unwind tables left out."""
     elves = [ELFFile(io.BytesIO(data)) for data in objects]
-    tables = [list(_symbols(elf)) for elf in elves]
+    tables = [list(symbols_of(elf)) for elf in elves]
     defined = {
         symbol.name: (index, symbol["st_shndx"])
         for index, symbols in reversed(list(enumerate(tables)))
@@ -53,12 +64,7 @@ def linked_sections(objects: Sequence[bytes], roots: Iterable[str]) -> list[Sect
         if place not in kept:
             kept.add(place)
             work += edges.get(place, ())
-    return [
-        _section(section)
-        for index, elf in enumerate(elves)
-        for number, section in enumerate(elf.iter_sections())
-        if _is_loaded(section) and _is_kept(kept, index, number, section)
-    ]
+    return kept
 
 
 def _section(section: Any) -> Section:
@@ -110,7 +116,8 @@ def _is_kept(kept: set[tuple[int, int]], index: int, number: int, section: Any) 
     return (index, number) in kept
 
 
-def _symbols(elf: ELFFile) -> Iterator[Any]:
+def symbols_of(elf: ELFFile) -> Iterator[Any]:
+    """The symbols of an ELF file; none where it has no table of them."""
     table = elf.get_section_by_name(".symtab")
     if isinstance(table, SymbolTableSection):
         yield from table.iter_symbols()

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 # No path of this machine, no time, no unwind table and no guard that needs a runtime.
 _COMPILE_FLAGS = (
     "-std=c99",
-    "-O2",
     "-g0",
     "-ffreestanding",
     "-ffunction-sections",
@@ -35,7 +34,27 @@ _COMPILE_FLAGS = (
     "-fno-stack-protector",
     "-fomit-frame-pointer",
 )
+# Clang's -Oz is -Os with this attribute on every function; zig's driver takes -Oz for -Os.
+_SMALL = """\
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((minsize)), apply_to = function)
+#endif
+#include "{}"
+#if defined(__clang__)
+#pragma clang attribute pop
+#endif
+"""
 _ZIG_COMPILE_FLAGS = ("-fno-sanitize=all",)
+# An outlined piece of a function has no frame of its own: its stack could not be counted.
+_CLANG_SMALL_FLAGS = ("-mno-outline",)
+# Products and sums as one instruction where the target has it, as TVM's own code has them.
+_IR_FLAGS = (
+    "-ffp-contract=fast",
+    "-fno-vectorize",
+    "-fno-slp-vectorize",
+    "-Wno-override-module",
+    "-Wno-unused-command-line-argument",
+)
 _GCC_COMPILE_FLAGS = ("-fno-stack-clash-protection",)
 _LINK_FLAGS = (
     "-nostdlib",
@@ -61,12 +80,14 @@ class Toolchain:
         compile_flags: for C and assembler sources.
         env: added to the environment of the driver.
         folder: where sources and objects of this build live; the driver runs there.
+        small: compile for little code.
     """
 
     command: tuple[str, ...]
     compile_flags: tuple[str, ...]
     env: Mapping[str, str]
     folder: Path
+    small: bool = False
 
     def compile(self, source: str) -> bytes:
         """The relocatable object of ``source``, a file name in ``folder``.
@@ -75,7 +96,17 @@ class Toolchain:
             ToolchainError: the driver is missing or refuses the source.
         """
         output = f"{source}.o"
-        self._run([*self.compile_flags, "-c", source, "-o", output])
+        if self.small and source.endswith(".c"):
+            (self.folder / f"small-{source}").write_text(_SMALL.format(source), encoding="utf-8")
+            source = f"small-{source}"
+        self.run([*self.compile_flags, "-c", source, "-o", output])
+        return (self.folder / output).read_bytes()
+
+    def compile_ir(self, source: str) -> bytes:
+        """The relocatable object of LLVM IR, which zig and Clang take; as ``compile``."""
+        flags = [flag for flag in self.compile_flags if not flag.startswith("-std=")]
+        output = f"{source}.o"
+        self.run([*flags, *_IR_FLAGS, "-c", source, "-o", output])
         return (self.folder / output).read_bytes()
 
     def link_shared(
@@ -96,10 +127,16 @@ class Toolchain:
             ToolchainError: the driver is missing or the link fails.
         """
         flags = [*_LINK_FLAGS, f"-Wl,-soname,{output}", f"-Wl,--version-script={version_script}"]
-        self._run([*flags, *objects, *libraries, "-o", output])
+        self.run([*flags, *objects, *libraries, "-o", output])
         return (self.folder / output).read_bytes()
 
-    def _run(self, arguments: Sequence[str]) -> None:
+    def run(self, arguments: Sequence[str]) -> None:
+        """Start the driver in ``folder``.
+
+        Raises:
+            ToolchainError: it is missing or fails.
+            OutputError: the disk is full.
+        """
         command = [*self.command, *arguments]
         try:
             result = subprocess.run(
@@ -123,23 +160,29 @@ class Toolchain:
         raise ToolchainError(f"{shlex.join(self.command)} failed ({result.returncode}): {first}")
 
 
-def find_toolchain(target: Target, cc: str | None, folder: Path) -> Toolchain:
+def find_toolchain(target: Target, cc: str | None, folder: Path, small: bool = False) -> Toolchain:
     """The driver for ``target``: ``cc`` if given (a command line), else zig.
 
     Args:
+        small: compile for little code rather than for speed.
         folder: an empty folder for sources, objects and zig's local cache.
 
     Raises:
         ToolchainError: zig is wanted and the package ``ziglang`` is not installed.
     """
-    flags = (*_COMPILE_FLAGS, *(() if target.is_bare_metal else ("-fPIC",)))
+    flags = (
+        *_COMPILE_FLAGS,
+        "-Os" if small else "-O2",
+        *(() if target.is_bare_metal else ("-fPIC",)),
+    )
     own_flags = tuple(target.toolchain.cflags)
     if cc is not None:
         words = tuple(shlex.split(cc))
         if not words:
             raise ToolchainError("--cc is empty", "Give a compiler, for example `--cc gcc`.")
-        gcc_flags = () if "clang" in words[0] else _GCC_COMPILE_FLAGS
-        return Toolchain((*words, *own_flags), (*flags, *gcc_flags), {}, folder)
+        clang = "clang" in words[0]
+        gcc_flags = (_CLANG_SMALL_FLAGS if small else ()) if clang else _GCC_COMPILE_FLAGS
+        return Toolchain((*words, *own_flags), (*flags, *gcc_flags), {}, folder, small)
     if importlib.util.find_spec("ziglang") is None:
         raise ToolchainError(
             "the linker (Python package ziglang) is not installed",
@@ -159,7 +202,9 @@ def find_toolchain(target: Target, cc: str | None, folder: Path) -> Toolchain:
         "ZIG_LOCAL_CACHE_DIR": str(folder / "zig"),
         "ZIG_GLOBAL_CACHE_DIR": str(_cache_folder(folder)),
     }
-    return Toolchain((*command, *own_flags), (*flags, *_ZIG_COMPILE_FLAGS), env, folder)
+    if small:
+        flags += _CLANG_SMALL_FLAGS
+    return Toolchain((*command, *own_flags), (*flags, *_ZIG_COMPILE_FLAGS), env, folder, small)
 
 
 def _cache_folder(fallback: Path) -> Path:

@@ -34,6 +34,7 @@ def to_json(report: MemoryReport) -> dict[str, Any]:
         "name": report.name,
         "target": report.target,
         "footprint": report.manifest["footprint"],
+        "flash_parts": list(report.manifest.get("flash_parts", ())),
         "peak_step": peak,
         "blocks": [_row(block) for block in report.blocks],
         "steps": [

@@ -36,8 +36,9 @@ class Selection:
 
 def slowdown_of(options: BuildOptions) -> float | None:
     """The bound that the options set; None where no kernel may run row by row."""
-    bounds = {"ram": float("inf"), "balanced": options.max_slowdown, "speed": None}
-    return bounds[options.optimize_for]
+    if options.optimize_for == "speed":
+        return None
+    return float("inf") if options.optimize_for == "ram" else options.max_slowdown
 
 
 def select_segments(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 _UNITS = {
     "cortex-m0plus": "thumb1",
     "cortex-m3": "thumb2",
@@ -12,23 +14,6 @@ _UNITS = {
 }
 """LLVM's name of a core -> its kernels; TIR elsewhere."""
 
-_FLOAT_UNITS = {
-    "cortex-m4": "fpu",
-    "cortex-m7": "fma",
-    "cortex-m33": "fpu",
-    "cortex-m55": "mve-f",
-}
-"""LLVM's name of a core with a floating-point unit -> its kernels for float32.
-
-On Cortex-M4 a VFMA takes three cycles, a VMUL and a VADD take one each (its technical reference
-manual, DDI 0439), and LLVM's model has Cortex-M33 avoid VFMA, too; Cortex-M7 is pipelined.
-"""
-
-
-def float_unit_of(mcpu: str) -> str:
-    """The set of float32 kernels for a core with its floating-point unit, or an empty string."""
-    return _FLOAT_UNITS.get(mcpu, "")
-
 
 def unit_of(mcpu: str) -> str:
     """The set of C kernels for a core, or an empty string."""
@@ -38,3 +23,14 @@ def unit_of(mcpu: str) -> str:
 def fast_unit(unit: str) -> str:
     """The set that spends flash on speed, or the same where there is none."""
     return "dsp-wide" if unit == "dsp" else unit
+
+
+def small_unit(unit: str, operators: Iterable[str]) -> str:
+    """The set that spends speed on flash, or the same where there is none.
+
+    Args:
+        unit: a name that ``unit_of`` gives.
+        operators: names of the quantized operators of the model. Dense layers alone are not worth
+            a kernel for convolutions.
+    """
+    return "dsp-small" if unit == "dsp" and "quantized_conv2d" in operators else unit

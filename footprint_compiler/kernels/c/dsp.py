@@ -2,7 +2,8 @@
 
 SMLAD multiplies two pairs of 16-bit values; SXTB16 makes such pairs of bytes 0 and 2, or 1 and 3,
 of a word. Weights and activations are both unpacked like that, so no pair is ever shuffled. The
-``wide`` form stores the weights of convolutions unpacked: twice the flash, fewer instructions.
+``wide`` form stores the weights of convolutions unpacked: twice the flash, fewer instructions. The
+``small`` form has one function for all convolutions and dense layers.
 """
 
 from __future__ import annotations
@@ -39,27 +40,27 @@ _OUTPUT = 4
 """Parameter index of the output: after the input, weights, biases and mantissas."""
 
 
-def conv2d(operator: Operator, rings: Rings | None = None, wide: bool = False) -> CKernel | None:
+def conv2d(operator: Operator, rings: Rings | None = None, form: str = "") -> CKernel | None:
     """A convolution, depthwise or with one group; None for others."""
     layer = read_conv2d(operator)
     if layer is None:
         return None
     if layer.depthwise:
-        return _depthwise(layer, rings)
-    return _convolution(layer, rings, wide)
+        return _depthwise(layer, rings, form)
+    return _convolution(layer, rings, form)
 
 
-def matmul(operator: Operator, rings: Rings | None = None, wide: bool = False) -> CKernel | None:
+def matmul(operator: Operator, rings: Rings | None = None, form: str = "") -> CKernel | None:
     """Rows of an activation times constant weights (K, N)."""
     layer = read_matmul(operator)
-    return None if layer is None or rings is not None else _convolution(layer, None, wide)
+    return None if layer is None or rings is not None else _convolution(layer, None, form)
 
 
-def _convolution(layer: Linear, rings: Rings | None, wide: bool) -> CKernel | None:
+def _convolution(layer: Linear, rings: Rings | None, form: str) -> CKernel | None:
     shape, codes = layer.shape, layer.codes
     if rings is None and shape.batch * shape.out_height * shape.out_width == 1:
         whole = shape.kernel == (shape.in_height, shape.in_width) and not any(shape.padding)
-        if whole:
+        if whole and form != "small":
             return _dense(layer)
     flat = shape.flattened() if rings is None else shape
     if flat.batch != 1:
@@ -71,8 +72,8 @@ def _convolution(layer: Linear, rings: Rings | None, wide: bool) -> CKernel | No
     features |= {"points"} if points else {"bytes"} if uneven else {"windows"}
     features |= {"uneven"} if uneven and points else set()
     features |= {"dilated"} if flat.dilation[1] > 1 else set()
-    features |= {"wide"} if wide else set()
-    twins = not points and not uneven and _overlap(flat)
+    features |= {"wide"} if form == "wide" else set()
+    twins = not points and not uneven and form != "small" and _overlap(flat)
     features |= {"twins"} if twins else set()
     features |= row_features(rings)
     same = is_same_place(flat, rings)
@@ -88,7 +89,7 @@ def _convolution(layer: Linear, rings: Rings | None, wide: bool) -> CKernel | No
         },
         inputs=(0,),
         constants=(1, 2, 3),
-        pack=_by_turns(layer, 2, wide),
+        pack=_by_turns(layer, 2, form == "wide"),
         features=frozenset(features),
         scratch_bytes=16 * groups + (4 * groups + 4 if uneven and not points else 0),
         in_place=(0,) if same else (),
@@ -156,14 +157,14 @@ def _by_turns(layer: Linear, together: int, wide: bool, folded: bool = False) ->
     return pack
 
 
-def _depthwise(layer: Linear, rings: Rings | None) -> CKernel | None:
+def _depthwise(layer: Linear, rings: Rings | None, form: str) -> CKernel | None:
     shape, codes = layer.shape, layer.codes
     if shape.batch != 1:
         return None
     if rings is None:
         shape = along_rows(shape)
     height, width = shape.kernel
-    by_pairs = shape.kernel == (3, 3) and shape.stride[1] <= 2
+    by_pairs = shape.kernel == (3, 3) and shape.stride[1] <= 2 and form != "small"
     columns = max(
         shape.padding[1] + shape.in_width, (shape.out_width - 1) * shape.stride[1] + width
     )
@@ -208,10 +209,10 @@ def _by_four_channels(layer: Linear) -> Pack:
     return pack
 
 
-def generators(wide: bool) -> dict[str, Callable[[Operator, Rings | None], CKernel | None]]:
+def generators(form: str = "") -> dict[str, Callable[[Operator, Rings | None], CKernel | None]]:
     """Operator name -> generator."""
     return {
-        "quantized_conv2d": partial(conv2d, wide=wide),
-        "quantized_matmul": partial(matmul, wide=wide),
+        "quantized_conv2d": partial(conv2d, form=form),
+        "quantized_matmul": partial(matmul, form=form),
         "quantized_add": partial(add, feature="saturate"),
     }

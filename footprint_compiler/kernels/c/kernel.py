@@ -32,9 +32,7 @@ class CKernel:
         in_place: positions among ``inputs`` whose storage the output may take over.
         macs: multiply-accumulates.
         by_row: computes one output row, whose number is the last parameter.
-        rows: of the rings of inputs and output of an elementwise kernel by rows, and of the
-            inputs after the first of others, which are read at the output's element.
-        element: C type of the tensors: ``int8_t`` with constants in words, or ``float``.
+        rows: of the rings of inputs and output of an elementwise kernel by rows.
     """
 
     family: str
@@ -50,7 +48,6 @@ class CKernel:
     macs: int = 0
     by_row: bool = False
     rows: tuple[int, ...] = ()
-    element: str = "int8_t"
 
     @property
     def scratch(self) -> tuple[Scratch, ...]:

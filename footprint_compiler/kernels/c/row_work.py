@@ -33,6 +33,7 @@ class _Costs:
 _COSTS = {
     "dsp": _Costs(row=50, column=4.5, tap=6, pixel=30, weight=5),
     "dsp-wide": _Costs(row=50, column=4.5, tap=6, pixel=30, weight=5),
+    "dsp-small": _Costs(row=50, column=6, tap=8, pixel=60, weight=6),
     "mve": _Costs(row=40, column=4, tap=6.5, pixel=22, weight=0),
     "thumb1": _Costs(row=40, column=6, tap=4, pixel=45, weight=6),
     "thumb2": _Costs(row=30, column=5, tap=3, pixel=15, weight=4),

@@ -13,8 +13,9 @@ from footprint_compiler.kernels.c.row_work import row_work
 from footprint_compiler.streaming.window import Window
 
 _GENERATORS: dict[str, dict[str, Callable[[Operator, Rings | None], CKernel | None]]] = {
-    "dsp": dsp.generators(wide=False),
-    "dsp-wide": dsp.generators(wide=True),
+    "dsp": dsp.generators(),
+    "dsp-wide": dsp.generators("wide"),
+    "dsp-small": dsp.generators("small"),
     "mve": mve.GENERATORS,
     "thumb1": scalar.generators(thumb1=True),
     "thumb2": scalar.generators(thumb1=False),

@@ -80,21 +80,28 @@ int net_invoke(net_ctx *ctx)
     return NET_OK;
 }
 
-/* One row per code and a last one for all others; rows instead of pointers need no relocation. */
-static const char messages[][57] = {
-    "no error",
-    "a pointer is NULL",
-    "the arena is too small",
-    "the arena is not aligned",
-    "the context was not initialized",
-    "the weights are missing, not aligned, or of another size",
-    "unknown error code",
-};
+/* One text per code and a last one for all others, each up to its zero: no pointers to relocate. */
+static const char messages[] =
+    "no error" "\0"
+    "a pointer is NULL" "\0"
+    "the arena is too small" "\0"
+    "the arena is not aligned" "\0"
+    "the context was not initialized" "\0"
+    "the weights are missing, not aligned, or of another size" "\0"
+    "unknown error code";
 
 const char *net_error(int code)
 {
+    const char *text = messages;
+
     if (code < 0 || code > 6) {
         code = 6;
     }
-    return messages[code];
+#if defined(__clang__)
+#pragma clang loop unroll(disable)
+#endif
+    while (code > 0) {
+        code -= *text++ == 0;
+    }
+    return text;
 }

@@ -12,7 +12,7 @@ import numpy as np
 
 from footprint_compiler.codegen.emit import emit_artifact
 from footprint_compiler.codegen.toolchain import find_toolchain
-from footprint_compiler.kernels.c.cores import fast_unit, unit_of
+from footprint_compiler.kernels.c.cores import fast_unit, small_unit, unit_of
 from footprint_compiler.kernels.c.kernel import CKernel
 from footprint_compiler.kernels.c.source import render_source
 from footprint_compiler.kernels.c.units import generate
@@ -49,12 +49,18 @@ static void move(int8_t *to, const int8_t *from, int32_t count)
 
 
 def run_layers(
-    layers: Sequence[Layer | Sum], target_name: str, fast: bool, folder: Path
+    layers: Sequence[Layer | Sum], target_name: str, goal: str, folder: Path
 ) -> dict[str, np.ndarray]:
-    """Layer name -> what its kernel wrote, or an empty array where it wrote past an end."""
+    """Layer name -> what its kernel wrote, or an empty array where it wrote past an end.
+
+    Args:
+        goal: as of ``--optimize-for``.
+    """
     target = load_target(target_name)
     unit = unit_of(str(target.tvm["mcpu"]))
-    unit = fast_unit(unit) if fast else unit
+    small = goal == "size"
+    unit = fast_unit(unit) if goal == "speed" else unit
+    unit = small_unit(unit, ["quantized_conv2d"]) if small else unit
     kernels, wrappers, calls = {}, [], []
     tensors: dict[str, TensorSpec] = {}
     constants: dict[str, np.ndarray] = {}
@@ -85,9 +91,9 @@ def run_layers(
         tuple(calls),
     )
     folder.mkdir(parents=True, exist_ok=True)
-    source = render_source(kernels) + _HELPERS + "".join(wrappers)
+    source = render_source(kernels, small) + _HELPERS + "".join(wrappers)
     (folder / "kernels.c").write_text(source, encoding="utf-8")
-    code = find_toolchain(target, None, folder).compile("kernels.c")
+    code = find_toolchain(target, None, folder, small).compile("kernels.c")
     artifact = emit_artifact(
         program,
         plan_memory(program, 8, solve_nodes=0),

@@ -13,24 +13,26 @@ from tests.kernels.c.board import run_layers
 from tests.kernels.c.layers import LAYERS, Layer, Sum
 
 CORES = [
-    ("cortex-m0plus", False),
-    ("cortex-m3", False),
-    ("cortex-m4", False),
-    ("cortex-m4", True),
-    ("cortex-m55", False),
+    ("cortex-m0plus", "balanced"),
+    ("cortex-m0plus", "size"),
+    ("cortex-m3", "balanced"),
+    ("cortex-m4", "balanced"),
+    ("cortex-m4", "size"),
+    ("cortex-m4", "speed"),
+    ("cortex-m55", "balanced"),
 ]
 
 
-@pytest.fixture(scope="module", params=CORES, ids=lambda core: core[0] + " fast" * core[1])
+@pytest.fixture(scope="module", params=CORES, ids=" ".join)
 def found(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, np.ndarray]:
-    target, fast = request.param
+    target, goal = request.param
     ok, missing = runners.available(load_target(target))
     if not ok:
         pytest.skip(missing)
     folder: Path = tmp_path_factory.mktemp("kernels")
-    return run_layers(LAYERS, target, fast, folder)
+    return run_layers(LAYERS, target, goal, folder)
 
 
 @pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.name)
