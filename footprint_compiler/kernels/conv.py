@@ -337,16 +337,20 @@ class Segment:
         return found
 
 
+def inner_columns(shape: ConvShape) -> tuple[int, int]:
+    """[first, end) of the output columns whose taps all lie inside the image; end may be less."""
+    stride, left = shape.stride[1], shape.padding[1]
+    reach = (shape.kernel[1] - 1) * shape.dilation[1]
+    end = (shape.in_width - 1 - reach + left) // stride + 1
+    return min(-(-left // stride), shape.out_width), max(0, min(end, shape.out_width))
+
+
 def column_segments(shape: ConvShape, pixels: int) -> list[Segment]:
     """Cut the output columns into a left border, an interior loop and a right border."""
-    stride, dilation, left = shape.stride[1], shape.dilation[1], shape.padding[1]
-    reach = (shape.kernel[1] - 1) * dilation
-    first_inside = -(-left // stride)
-    end_inside = (shape.in_width - 1 - reach + left) // stride + 1
-    end_inside = max(0, min(end_inside, shape.out_width))
+    first_inside, end_inside = inner_columns(shape)
     segments = []
     column = 0
-    while column < min(first_inside, shape.out_width):
+    while column < first_inside:
         size = min(pixels, shape.out_width - column)
         segments.append(Segment(column, size, 1, False))
         column += size

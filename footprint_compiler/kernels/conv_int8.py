@@ -5,11 +5,12 @@ out[n, h, w, o] = sum_{i,j,c} (x[n, h*sh + i*dh - pt, w*sw + j*dw - pl, g*C + c]
 
 where start[o] = -z * sum_{i,j,c} W[o,c,i,j], and x is z outside of the image. Tiles whose kernel
 rows are runs of neighbours inside the image read x where it lies, if the unit can; others read a
-copy (``kernels.patch``).
+copy (``kernels.patch``). Where no tile needs a copy, blocks of channels may be the outermost loop.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +35,26 @@ class Columns:
     pixels: int
     count: int
     inside: bool
+
+
+@dataclass(frozen=True)
+class Block:
+    """Output channels of a group that a tile computes.
+
+    Attributes:
+        first: static or symbolic.
+        channels: with those that only pad the last vector; ``kept`` without.
+        packed_offset: byte of the packed weights at which the block begins.
+    """
+
+    first: Any
+    channels: int
+    kept: int
+    packed_offset: Any
+
+
+EachBlock = Callable[[Callable[[Block], Any]], Any]
+"""body -> ``body`` for each block of channels."""
 
 
 class DotConvEmitter:
@@ -63,7 +84,10 @@ class DotConvEmitter:
         run = shape.kernel[1] * self.group_in
         runs = shape.kernel[1] == 1 or (shape.dilation[1] == 1 and shape.groups == 1)
         convertible = dtype == unit.operand or unit.operand == "int8"
-        self.direct = unit.direct and convertible and runs and run % unit.granule == 0
+        direct = unit.direct and convertible and runs and run % unit.granule == 0
+        several = direct and shape.kernel != (1, 1)
+        sources = ("direct", *(("copied",) if several else ()))
+        self.direct = direct and choose("source", "direct", sources) == "direct"
         self.rows = shape.kernel[0] if self.direct else 1
         terms = shape.kernel[0] * run
         self.run = run if self.direct else -(-terms // unit.granule) * unit.granule
@@ -71,6 +95,20 @@ class DotConvEmitter:
         tiles = unit.tiles(shape.out_width, self.group_out)
         self.pixels, self.vectors = choose("tile", tiles[0], tiles)
         self.channels = self.vectors * unit.lanes
+        self.columns = tile_columns(shape, self.pixels)
+        orders = ("tiles", *(("blocks",) if self._copies_nothing and self._nests else ()))
+        self.order = choose("order", "tiles", orders)
+
+    @property
+    def _copies_nothing(self) -> bool:
+        padded = any(self.shape.padding) or any(not part.inside for part in self.columns)
+        return self.direct and not padded
+
+    @property
+    def _nests(self) -> bool:
+        """Whether there are several blocks, and several tiles for each."""
+        tiles = self.shape.out_height * sum(part.count for part in self.columns)
+        return len(self._blocks()) > 1 and tiles > 1
 
     @property
     def _start_bytes(self) -> int:
@@ -107,29 +145,35 @@ class DotConvEmitter:
     def emit(self, x: Any, packed: Any, store: Store, base: int = 0) -> Any:
         """The whole convolution; see ``ConvEmitter.emit``."""
         shape = self.shape
-        columns = tile_columns(shape, self.pixels)
-        tallest = max(part.pixels for part in columns)
+        tallest = max(part.pixels for part in self.columns)
         buffer = tirx.decl_buffer((index(tallest * self.depth),), self.unit.operand, name="patch")
         patch = Patch(
             shape, x, self.dtype, self.unit.operand, self.zero, buffer, self.depth, STORED
         )
 
-        def row(n: Any, g: Any, h: Any) -> Any:
+        def row(n: Any, g: Any, h: Any, each: EachBlock) -> Any:
             return seq(
-                [self._tiles(n, g, h, part, x, packed, store, base, patch) for part in columns]
+                [self._tiles(n, g, h, part, x, packed, store, each, patch) for part in self.columns]
             )
 
-        def per_group(n: Any, g: Any) -> Any:
+        def rows(n: Any, g: Any, each: EachBlock) -> Any:
             if self.row is not None:
-                return row(n, g, self.row)
-            return loop("h", 0, shape.out_height, lambda h: row(n, g, h))
+                return row(n, g, self.row, each)
+            return loop("h", 0, shape.out_height, lambda h: row(n, g, h, each))
+
+        def per_group(n: Any, g: Any) -> Any:
+            def blocks(body: Callable[[Block], Any]) -> Any:
+                return self._each_block(g, base, body)
+
+            if self.order == "blocks":
+                return blocks(lambda block: rows(n, g, lambda body: body(block)))
+            return rows(n, g, blocks)
 
         def per_image(n: Any) -> Any:
             return loop("g", 0, shape.groups, lambda g: per_group(n, g))
 
         body = loop("n", 0, shape.batch, per_image)
-        needed = not self.direct or any(shape.padding) or any(not c.inside for c in columns)
-        return seq([tirx.AllocBuffer(buffer), body]) if needed else body
+        return body if self._copies_nothing else seq([tirx.AllocBuffer(buffer), body])
 
     def _tiles(
         self,
@@ -140,7 +184,7 @@ class DotConvEmitter:
         x: Any,
         packed: Any,
         store: Store,
-        base: int,
+        each: EachBlock,
         patch: Patch,
     ) -> Any:
         begin, end = kernel_rows(self.shape, h)
@@ -164,11 +208,14 @@ class DotConvEmitter:
                 value = tirx.BufferLoad(x, at)
                 return converted(value, self.dtype, self.unit.operand, count)
 
-            direct = self._blocks_of(g, part.pixels, read_x, packed, write, base)
+            def blocks(read: Any) -> Any:
+                return each(lambda block: self._block(block, part.pixels, read, packed, write))
+
+            direct = blocks(read_x)
             if self.direct and part.inside and isinstance(begin, int) and isinstance(end, int):
                 return direct
             fill = patch.fill(n, g, h, first, part.begin, part.pixels, part.inside)
-            copied = seq([fill, self._blocks_of(g, part.pixels, read_patch, packed, write, base)])
+            copied = seq([fill, blocks(read_patch)])
             if not (self.direct and part.inside):
                 return copied
             inside = tirx.all(index(0) >= begin, index(self.shape.kernel[0]) <= end)
@@ -176,40 +223,15 @@ class DotConvEmitter:
 
         return loop("wb", 0, part.count, tile)
 
-    def _blocks_of(self, g: Any, pixels: int, read: Any, packed: Any, write: Any, base: int) -> Any:
-        """All blocks of output channels of one tile."""
+    def _each_block(self, g: Any, base: int, body: Callable[[Block], Any]) -> Any:
+        """``body`` for every block of output channels of group ``g``."""
         blocks = self._blocks()
         whole = [b for b in blocks if b[1] == self.channels and sum(b) <= self.group_out]
-        size = self.depth + self._start_bytes
         begin = index(base) + g * index(self.packed_elements // self.shape.groups)
+        size = self.depth + self._start_bytes
 
         def block(first: Any, channels: int, kept: int) -> Any:
-            at = begin + first * index(size)
-
-            def w_at(byte: Any, count: int) -> Any:
-                where = at + index(self._start_bytes * channels) + byte
-                return tirx.BufferLoad(packed, [ramp(where, count)])
-
-            def start(channel: int, count: int) -> Any:
-                value = tirx.BufferLoad(packed, [ramp(at + index(4 * channel), 4 * count)])
-                return tirx.reinterpret(f"int32x{count}", value)
-
-            operands = Operands(self.rows, self.run, read, w_at, start if self.zero else None)
-            statements, acc = self.unit.emit(pixels, channels, operands)
-
-            def results(pixel: int, channel: int, lanes: int) -> Any:
-                def element(lane: Any) -> Any:
-                    value = tirx.BufferLoad(acc, [lane + index(pixel * channels + channel)])
-                    return write(pixel, first + index(channel) + lane, value)
-
-                return loop("lane", 0, lanes, element, tirx.ForKind.VECTORIZED)
-
-            stores = [
-                results(pixel, channel, lanes)
-                for pixel in range(pixels)
-                for channel, lanes in pieces(kept, STORED)
-            ]
-            return seq([*statements, *stores])
+            return body(Block(first, channels, kept, begin + first * index(size)))
 
         parts = []
         if whole:
@@ -218,6 +240,36 @@ class DotConvEmitter:
         for first, channels in blocks[len(whole) :]:
             parts.append(block(index(first), channels, min(channels, self.group_out - first)))
         return seq(parts)
+
+    def _block(self, block: Block, pixels: int, read: Any, packed: Any, write: Any) -> Any:
+        """One block of output channels of one tile."""
+        channels = block.channels
+
+        def w_at(byte: Any, count: int) -> Any:
+            where = block.packed_offset + index(self._start_bytes * channels) + byte
+            return tirx.BufferLoad(packed, [ramp(where, count)])
+
+        def start(channel: int, count: int) -> Any:
+            where = block.packed_offset + index(4 * channel)
+            value = tirx.BufferLoad(packed, [ramp(where, 4 * count)])
+            return tirx.reinterpret(f"int32x{count}", value)
+
+        operands = Operands(self.rows, self.run, read, w_at, start if self.zero else None)
+        statements, acc = self.unit.emit(pixels, channels, operands)
+
+        def results(pixel: int, channel: int, lanes: int) -> Any:
+            def element(lane: Any) -> Any:
+                value = tirx.BufferLoad(acc, [lane + index(pixel * channels + channel)])
+                return write(pixel, block.first + index(channel) + lane, value)
+
+            return loop("lane", 0, lanes, element, tirx.ForKind.VECTORIZED)
+
+        stores = [
+            results(pixel, channel, lanes)
+            for pixel in range(pixels)
+            for channel, lanes in pieces(block.kept, STORED)
+        ]
+        return seq([*statements, *stores])
 
 
 def tile_columns(shape: ConvShape, pixels: int) -> list[Columns]:

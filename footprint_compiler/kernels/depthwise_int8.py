@@ -54,6 +54,10 @@ class DepthwiseEmitter:
         fitting = min(most, max(1, machine.registers // (4 if self.interleaved else 6)))
         default = -(-shape.out_width // -(-shape.out_width // fitting))
         self.pixels = choose("pixels", default, range(1, most + 1))
+        several = shape.out_channels > self.width and (
+            shape.out_height > 1 or len(tile_columns(shape, self.pixels)) > 1
+        )
+        self.order = choose("order", "tiles", ("tiles", *(("channels",) if several else ())))
 
     @classmethod
     def suits(cls, shape: ConvShape, machine: Machine, dtype: str, weights: str) -> bool:
@@ -125,19 +129,26 @@ class DepthwiseEmitter:
                 offset += len(same) * size
             return seq(statements)
 
-        def row(n: Any, h: Any) -> Any:
-            def tile(part: Columns, t: Any) -> Any:
-                column = t * index(part.pixels) + index(part.begin)
-                return channels(
-                    lambda first, width, offset: self._rows_of(
-                        n, h, first, width, offset, column, part, x, packed, finish
-                    )
+        def tile(n: Any, h: Any, each: Any, part: Columns, t: Any) -> Any:
+            column = t * index(part.pixels) + index(part.begin)
+            return each(
+                lambda first, width, offset: self._rows_of(
+                    n, h, first, width, offset, column, part, x, packed, finish
                 )
+            )
 
+        def row(n: Any, h: Any, each: Any) -> Any:
             parts = tile_columns(shape, self.pixels)
-            return seq([loop("wb", 0, part.count, partial(tile, part)) for part in parts])
+            return seq(
+                [loop("wb", 0, part.count, partial(tile, n, h, each, part)) for part in parts]
+            )
 
-        return loop("n", 0, shape.batch, lambda n: rows(lambda h: row(n, h)))
+        def image(n: Any) -> Any:
+            if self.order == "channels":
+                return channels(lambda *block: rows(lambda h: row(n, h, lambda body: body(*block))))
+            return rows(lambda h: row(n, h, channels))
+
+        return loop("n", 0, shape.batch, image)
 
     def _rows_of(
         self,

@@ -24,6 +24,7 @@ import numpy as np
 from tvm import tirx
 
 from footprint_compiler.kernels.tir import cast, index, local, loop, ramp, seq, splat
+from footprint_compiler.kernels.written_out import written_out
 
 MOST_PIXELS = 14
 MOST_VECTORS = 8
@@ -119,7 +120,13 @@ def over_rows(operands: Operands, steps: Callable[[Any], Any]) -> Any:
 def chunks(run: int, size: int, body: Callable[[Any], Any], first: int = 0) -> Any:
     """``body(k)`` for each full chunk of ``size`` terms from ``first`` on."""
     count = (run - first) // size
-    return loop("k", 0, count, lambda k: body(k * index(size) + index(first))) if count else seq([])
+
+    def one(k: Any) -> Any:
+        return body(k * index(size) + index(first))
+
+    if count < 2:
+        return loop("k", 0, count, one) if count else seq([])
+    return written_out("k", 0, count, one)
 
 
 @dataclass(frozen=True)

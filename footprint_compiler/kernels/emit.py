@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from tvm import tirx
 
+from footprint_compiler.kernels.c.float_kernels import float_dense, float_form, float_row_work
 from footprint_compiler.kernels.c.kernel import CKernel
 from footprint_compiler.kernels.c.units import c_kernel, row_windows
 from footprint_compiler.kernels.conv import ConvShape
@@ -21,12 +22,13 @@ from footprint_compiler.kernels.fused import Fused, take_apart
 from footprint_compiler.kernels.generic import schedule_generic
 from footprint_compiler.kernels.machine import Machine
 from footprint_compiler.kernels.matmul import emit_matmul
-from footprint_compiler.kernels.row_emit import with_elementwise_rows, with_rows
+from footprint_compiler.kernels.row_emit import windows_by_row, with_elementwise_rows, with_rows
 from footprint_compiler.kernels.row_form import RowForm
 from footprint_compiler.kernels.row_work import row_work
 from footprint_compiler.kernels.stored_weights import StoredConvEmitter, stored_of
 from footprint_compiler.kernels.tir import FAMILY, index, prim_func, seq, unravel
 from footprint_compiler.kernels.window import WindowEmitter
+from footprint_compiler.streaming.window import Window
 
 Repack = Callable[[np.ndarray], np.ndarray]
 
@@ -65,7 +67,8 @@ def emit_kernel(func: Any, machine: Machine, constant_params: frozenset[int]) ->
     """
     c = c_kernel(func, machine.c_unit)
     if c is not None and constant_params.issuperset(c.constants):
-        return _in_c(func, machine.c_unit, c)
+        found = row_windows(func, machine.c_unit)
+        return _in_c(lambda rings: c_kernel(func, machine.c_unit, rings), c, found)
     fused = take_apart(func)
     if fused is not None:
         emitter = _EMITTERS.get(fused.kind)
@@ -78,30 +81,45 @@ def emit_kernel(func: Any, machine: Machine, constant_params: frozenset[int]) ->
     return with_elementwise_rows(kernel, scheduled.rows)
 
 
-def _in_c(func: Any, unit: str, c: CKernel) -> Kernel:
-    """The C kernel of ``func``, with its row form where it has one."""
+def _in_c(
+    generate: Callable[[Mapping[int, int]], CKernel | None],
+    c: CKernel,
+    rows: tuple[int, Mapping[int, Window], float] | None,
+) -> Kernel:
+    """A C kernel, with its row form where it has one: (rows, windows, work), as in ``RowForm``."""
     kernel = Kernel(None, c.family, in_place=c.in_place, macs=c.macs, c=c)
-    found = row_windows(func, unit)
-    if found is None:
+    if rows is None:
         return kernel
-    height, windows, work = found
+    height, windows, work = rows
 
     def emit(rings: Mapping[int, int]) -> Kernel:
-        row = c_kernel(func, unit, rings)
+        row = generate(rings)
         assert row is not None  # what has a window has a kernel
         return replace(kernel, in_place=row.in_place, c=row)
 
     return replace(kernel, rows=RowForm(height, windows, emit, work))
 
 
-def _position(fused: Fused, buffer: Any) -> int:
-    return next(i for i, param in enumerate(fused.params) if param.same_as(buffer))
+def _float_conv(
+    fused: Fused, shape: ConvShape, machine: Machine, constant_params: frozenset[int]
+) -> Kernel | None:
+    """The convolution as a C kernel, or None where TIR serves it."""
+    if not machine.c_float or stored_of(fused.attrs) is not None:
+        return None
+    form = float_form(fused, shape, machine.c_float, constant_params)
+    c = form(None)
+    if c is None:
+        return None
+    windows = windows_by_row(fused, shape)
+    work = float_row_work(shape, machine.c_float)
+    rows = None if windows is None else (shape.out_height, windows, work)
+    return _in_c(form, c, rows)
 
 
 def _in_place(fused: Fused) -> tuple[int, ...]:
     size = prod(int(e) for e in fused.output.shape)
     return tuple(
-        _position(fused, buffer)
+        fused.position(buffer)
         for buffer in fused.epilogue_reads()
         if prod(int(e) for e in buffer.shape) == size and buffer.dtype == fused.output.dtype
     )
@@ -155,10 +173,13 @@ def _conv2d(fused: Fused, machine: Machine, constant_params: frozenset[int]) -> 
     if len(fused.operands) != 2:
         return None
     x, w = fused.operands
-    position = _position(fused, w)
+    position = fused.position(w)
     if position not in constant_params or not _only_operand(fused, w):
         return None
     shape = _conv_shape(fused)
+    in_c = _float_conv(fused, shape, machine, constant_params)
+    if in_c is not None:
+        return in_c
     if shape.groups == shape.in_channels == shape.out_channels and shape.groups > 1:
         return _depthwise(fused, shape, machine, position)
     flat = shape.flattened()
@@ -303,21 +324,27 @@ def _matmul(fused: Fused, machine: Machine, constant_params: frozenset[int]) -> 
     a, b = fused.operands
     if len(a.shape) < 2 or len(b.shape) < 2:
         return None
-    position = _position(fused, b)
+    position = fused.position(b)
     if len(b.shape) == 2 and position in constant_params and _only_operand(fused, b):
-        return _dense(fused, machine, position)
+        return _dense(fused, machine, position, constant_params)
     body, macs = emit_matmul(fused, a, b, machine)
     func = prim_func(fused.params, body, _attrs(fused))
     return Kernel(func, "matmul", {}, _in_place(fused), macs)
 
 
-def _dense(fused: Fused, machine: Machine, position: int) -> Kernel:
+def _dense(
+    fused: Fused, machine: Machine, position: int, constant_params: frozenset[int]
+) -> Kernel:
     """Constant weights (K, N): a pointwise convolution whose pixels are the rows."""
     a, b = fused.operands
     depth, columns = (int(e) for e in b.shape)
     lead = fused.out_shape[:-1]
     rows = prod(lead)
     shape = ConvShape(1, 1, rows, depth, 1, rows, columns, (1, 1))
+    if machine.c_float and stored_of(fused.attrs) is None:
+        c = float_dense(fused, shape, machine.c_float, constant_params)
+        if c is not None:
+            return _in_c(lambda _: None, c, None)
     dtypes = (str(a.dtype), str(b.dtype), fused.accumulator)
     emitter, packed = _emitter(fused, shape, machine, dtypes)
     flat_a = tirx.decl_buffer((index(1), index(1), index(rows), index(depth)), a.dtype, name="rows")
@@ -342,7 +369,7 @@ def _conv2d_transpose(
     if len(fused.operands) != 2:
         return None
     x, w = fused.operands
-    position = _position(fused, w)
+    position = fused.position(w)
     if position not in constant_params or not _only_operand(fused, w):
         return None
     shape = _conv_shape(fused)

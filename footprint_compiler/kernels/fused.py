@@ -39,6 +39,29 @@ class Fused:
     _value: Any
     _acc: Any
 
+    @property
+    def value(self) -> Any:
+        """The epilogue: the stored value, over the anchor's result; None without one."""
+        return self._value
+
+    @property
+    def channel(self) -> Any:
+        """The epilogue's last iteration variable."""
+        return self._vars[-1]
+
+    def position(self, buffer: Any) -> int:
+        """Index of ``buffer`` among the parameters."""
+        return next(at for at, param in enumerate(self.params) if param.same_as(buffer))
+
+    def is_result(self, buffer: Any) -> bool:
+        """Whether ``buffer`` is the anchor's result."""
+        return self._acc is not None and bool(buffer.same_as(self._acc))
+
+    def reads_own_element(self, load: Any) -> bool:
+        """Whether ``load`` reads the element that the epilogue writes."""
+        own = [int(extent) for extent in load.source.shape] == list(self.out_shape)
+        return own and _identity(load.indices, self._vars, self.out_shape)
+
     def store(self, indices: Sequence[Any], accumulator: Any) -> Any:
         """The statement that finishes one output element: epilogue applied, then stored."""
         mapping = dict(zip(self._vars, indices, strict=True))

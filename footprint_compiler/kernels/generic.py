@@ -3,7 +3,8 @@
 Cheap producers are inlined. A reduction is split from its initialisation, its elementwise
 consumer moves into its outer loops so that no full accumulator exists, and where the innermost
 access is contiguous in a spatial axis, that axis goes inside the reduction. A function that is
-one elementwise block is written out as vectors with a scalar rest.
+one elementwise block is written out as vectors with a scalar rest. ``generic_choices`` has what
+is free after that.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import tvm_ffi
 from tvm import s_tir, tirx
 from tvm.s_tir.schedule import ScheduleError
 
+from footprint_compiler.kernels.decisions import choose
+from footprint_compiler.kernels.generic_choices import shape_innermost, write_out_innermost
 from footprint_compiler.kernels.generic_rows import ElementwiseRows, elementwise_rows
 from footprint_compiler.kernels.machine import Machine
 from footprint_compiler.kernels.tir import index, loop, prim_func, seq, substitute, unravel
@@ -38,7 +41,7 @@ class Scheduled:
 def schedule_generic(func: Any, machine: Machine) -> Scheduled:
     """Schedule ``func`` (structured TIR; anything else is returned as it is)."""
     if not isinstance(func.body, s_tir.SBlockRealize):
-        return Scheduled(func)
+        return Scheduled(write_out_innermost(func))
     schedule = s_tir.Schedule(tvm.IRModule({"main": func}))
     root = schedule.get_sblock("root")
     for block in list(schedule.get_child_blocks(root))[:-1]:
@@ -52,6 +55,7 @@ def schedule_generic(func: Any, machine: Machine) -> Scheduled:
     for block in blocks:
         if _is_reduction(schedule, block):
             _attempt(_place_reduction, schedule, block)
+    shape_innermost(schedule, machine)
     return Scheduled(schedule.mod["main"])
 
 
@@ -140,9 +144,12 @@ def _elementwise(func: Any, block: Any, machine: Machine) -> Scheduled | None:
     attrs = {"tirx.noalias": not in_place}
     rows = elementwise_rows(params, store, variables, machine, attrs)
     if not flat:
-        return Scheduled(func.with_attr("tirx.noalias", not in_place), in_place, rows)
-    lanes = machine.lanes(str(store.buffer.dtype))
+        free = s_tir.Schedule(tvm.IRModule({"main": func}))
+        shape_innermost(free, machine)
+        shaped = free.mod["main"].with_attr("tirx.noalias", not in_place)
+        return Scheduled(shaped, in_place, rows)
     total = prod(shape)
+    lanes = _vector_length(machine.lanes(str(store.buffer.dtype)), total)
 
     def element(position: Any) -> Any:
         coordinates = unravel(position, shape)
@@ -158,6 +165,12 @@ def _elementwise(func: Any, block: Any, machine: Machine) -> Scheduled | None:
     if rest:
         parts.append(loop("i", total - rest, total, element))
     return Scheduled(prim_func(params, seq(parts), attrs), in_place, rows)
+
+
+def _vector_length(lanes: int, total: int) -> int:
+    """Elements that are computed at once: one register, or more of them side by side."""
+    several = tuple(lanes * times for times in (2, 4) if lanes > 1 and lanes * times <= total)
+    return choose("lanes", lanes, (lanes, *several))
 
 
 def _identity(indices: Any, variables: list[Any], shape: list[int]) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from footprint_compiler.kernels.c.cores import unit_of
+from footprint_compiler.kernels.c.cores import float_unit_of, unit_of
 from footprint_compiler.targets.llvm import target_features
 from footprint_compiler.tensor import DTYPE_BYTES
 
@@ -29,6 +29,7 @@ class Machine:
         full_range: an 8-bit weight may be -128.
         c_unit: the set of C kernels for int8 layers, as ``kernels.c.cores`` names it; empty where
             TIR serves them best.
+        c_float: the set of C kernels for float32 layers, likewise.
         by_lane: float32 vectors are multiplied by one lane of a register, so that neighbouring
             factors are loaded together (NEON).
     """
@@ -39,6 +40,7 @@ class Machine:
     dot: str = ""
     full_range: bool = True
     c_unit: str = ""
+    c_float: str = ""
     by_lane: bool = False
 
     def chunk(self, dtype: str) -> int:
@@ -78,7 +80,9 @@ def machine_of(target: Target) -> Machine:
     soft float, the integer registers that a call of the helper functions leaves alone.
     """
     limits = target.limits
-    c_unit = unit_of(str(target.tvm.get("mcpu", ""))) if target.is_bare_metal else ""
+    core = str(target.tvm.get("mcpu", "")) if target.is_bare_metal else ""
+    hard_float = target.tvm.get("mfloat-abi") == "hard"
+    c_unit, c_float = unit_of(core), float_unit_of(core) if hard_float else ""
     if limits.vector_bits:
         triple = str(target.tvm["mtriple"])
         return Machine(
@@ -86,10 +90,11 @@ def machine_of(target: Target) -> Machine:
             limits.vector_registers,
             dot=dot_instruction(triple, target_features(target)),
             c_unit=c_unit,
+            c_float=c_float,
             by_lane=triple.startswith(("aarch64", "arm")),
         )
-    hard_float = target.tvm.get("mfloat-abi") == "hard"
-    return Machine(0, 30 if hard_float else 6, 3 if hard_float else 1, c_unit=c_unit)
+    registers, latency = (30, 3) if hard_float else (6, 1)
+    return Machine(0, registers, latency, c_unit=c_unit, c_float=c_float)
 
 
 def dot_instruction(mtriple: str, features: frozenset[str]) -> str:

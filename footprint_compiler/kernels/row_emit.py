@@ -41,21 +41,9 @@ def with_rows(
     params = list(kernel.func.params)
     for position, buffer in (replaced or {}).items():
         params[position] = buffer
-    height = shape.out_height
-    if shape.batch != 1 or height == 1 or len(fused.out_shape) != 4:
+    height, windows = shape.out_height, windows_by_row(fused, shape)
+    if windows is None:
         return kernel
-    windows = {
-        position: Window(height)
-        for position, param in enumerate(params[:-1])
-        if _same_image(param, fused.output)
-        and any(param.same_as(buffer) for buffer in fused.epilogue_reads())
-    }
-    image = fused.operands[0]
-    position = next(at for at, param in enumerate(params) if param.same_as(image))
-    if not fused.epilogue_touches(image):
-        windows[position] = window_of(shape)
-    elif fused.reads_exactly(image) and shape.stride[0] == 1 and shape.in_height == height:
-        windows[position] = _with_own_row(window_of(shape))
     attrs = dict(kernel.func.attrs.items())
 
     def emit(rings: Mapping[int, int]) -> Kernel:
@@ -64,6 +52,30 @@ def with_rows(
         return replace(kernel, func=func, repack=packed, rows=None)
 
     return replace(kernel, rows=RowForm(height, windows, bound(emit), work))
+
+
+def windows_by_row(fused: Fused, shape: ConvShape) -> dict[int, Window] | None:
+    """Parameter index -> rows that it is read by; None where there is nothing to go by.
+
+    Args:
+        fused: the anchor, whose first operand is the image, and its epilogue.
+        shape: of the window.
+    """
+    height = shape.out_height
+    if shape.batch != 1 or height == 1 or len(fused.out_shape) != 4:
+        return None
+    windows = {
+        position: Window(height)
+        for position, param in enumerate(fused.params[:-1])
+        if _same_image(param, fused.output)
+        and any(param.same_as(buffer) for buffer in fused.epilogue_reads())
+    }
+    image = fused.operands[0]
+    if not fused.epilogue_touches(image):
+        windows[fused.position(image)] = window_of(shape)
+    elif fused.reads_exactly(image) and shape.stride[0] == 1 and shape.in_height == height:
+        windows[fused.position(image)] = _with_own_row(window_of(shape))
+    return windows
 
 
 def with_elementwise_rows(kernel: Kernel, rows: ElementwiseRows | None) -> Kernel:

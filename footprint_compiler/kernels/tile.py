@@ -15,6 +15,7 @@ from tvm import tirx
 from footprint_compiler.kernels.decisions import choose
 from footprint_compiler.kernels.machine import Machine
 from footprint_compiler.kernels.tir import cast, index, local, loop, ramp, seq, splat
+from footprint_compiler.kernels.written_out import written_out
 
 UNROLL_STEPS = 4
 """Reductions of at most this many steps are written out."""
@@ -150,28 +151,13 @@ class Tile:
         parts = []
         if self.chunk > 1 and reduction.xs is not None and end - begin >= self.chunk:
             chunks = (end - begin) // self.chunk
-            parts.append(_unrolled("kc", 0, chunks, several))
+            parts.append(written_out("kc", 0, chunks, several))
             begin += chunks * self.chunk
         if end - begin <= UNROLL_STEPS:
             parts += [single(index(k)) for k in range(begin, end)]
         else:
-            parts.append(_unrolled("k", begin, end, single))
+            parts.append(written_out("k", begin, end, single))
         return seq(parts)
-
-
-def _unrolled(name: str, begin: int, end: int, body: Callable[[Any], Any]) -> Any:
-    """A loop whose body is written out once or several times."""
-    times = choose("unroll", 1, (1, 2, 4))
-    full = (end - begin) // times
-
-    def several(t: Any) -> Any:
-        first = t * index(times) + index(begin)
-        return seq([body(first + index(i)) for i in range(times)])
-
-    if times == 1 or full == 0:
-        return loop(name, begin, end, body)
-    rest = [body(index(k)) for k in range(begin + full * times, end)]
-    return seq([loop(name, 0, full, several), *rest])
 
 
 def rolled(dtype: str, lanes: Sequence[int]) -> bool:

@@ -28,6 +28,7 @@ from footprint_compiler.kernels.decisions import choose
 from footprint_compiler.kernels.machine import Machine
 from footprint_compiler.kernels.tile import rolled, store_in_loop
 from footprint_compiler.kernels.tir import cast, index, local, loop, ramp, seq, splat
+from footprint_compiler.kernels.written_out import written_out
 
 Combine = Callable[[Any, Any, Any], Any]
 """(accumulator, input vector, weight vector or None) -> new accumulator."""
@@ -227,7 +228,9 @@ class WindowEmitter:
         if row.whole:
             taps = seq([kernel_row(index(i)) for i in range(shape.kernel[0])])
         else:
-            taps = loop("i", *kernel_rows(shape, h), kernel_row)
+            begin, end = kernel_rows(shape, h)
+            static = isinstance(begin, int) and isinstance(end, int) and end - begin > 1
+            taps = (written_out if static else loop)("i", begin, end, kernel_row)
         zero = [
             tirx.BufferStore(acc, splat(self.initial, lanes), [slot(pixel)])
             for pixel in range(segment.pixels)

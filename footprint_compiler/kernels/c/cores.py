@@ -14,6 +14,23 @@ _UNITS = {
 }
 """LLVM's name of a core -> its kernels; TIR elsewhere."""
 
+_FLOAT_UNITS = {
+    "cortex-m4": "fpu",
+    "cortex-m7": "fma",
+    "cortex-m33": "fpu",
+    "cortex-m55": "mve-f",
+}
+"""LLVM's name of a core with a floating-point unit -> its kernels for float32.
+
+On Cortex-M4 a VFMA takes three cycles, a VMUL and a VADD take one each (its technical reference
+manual, DDI 0439), and LLVM's model has Cortex-M33 avoid VFMA, too; Cortex-M7 is pipelined.
+"""
+
+
+def float_unit_of(mcpu: str) -> str:
+    """The set of float32 kernels for a core with its floating-point unit, or an empty string."""
+    return _FLOAT_UNITS.get(mcpu, "")
+
 
 def unit_of(mcpu: str) -> str:
     """The set of C kernels for a core, or an empty string."""

@@ -32,7 +32,9 @@ class CKernel:
         in_place: positions among ``inputs`` whose storage the output may take over.
         macs: multiply-accumulates.
         by_row: computes one output row, whose number is the last parameter.
-        rows: of the rings of inputs and output of an elementwise kernel by rows.
+        rows: of the rings of inputs and output of an elementwise kernel by rows, and of the
+            inputs after the first of others, which are read at the output's element.
+        element: C type of the tensors: ``int8_t`` with constants in words, or ``float``.
     """
 
     family: str
@@ -48,6 +50,7 @@ class CKernel:
     macs: int = 0
     by_row: bool = False
     rows: tuple[int, ...] = ()
+    element: str = "int8_t"
 
     @property
     def scratch(self) -> tuple[Scratch, ...]:

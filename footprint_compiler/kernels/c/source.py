@@ -18,6 +18,15 @@ _PARTS = {
     "scalar_conv": ("scalar.h",),
     "scalar_depthwise": ("scalar.h",),
     "mve_depthwise": ("mve.h",),
+    "float_conv": ("float.h",),
+    "float_depthwise": (),
+}
+
+#: Feature -> what goes behind these parts.
+_UNITS = {
+    "fpu": ("float_fpu.h",),
+    "fma": ("float_fpu.h",),
+    "mve-f": ("float_mve.h",),
 }
 
 _TEMPLATES = jinja2.Environment(
@@ -43,6 +52,7 @@ def render_source(kernels: Mapping[str, CKernel], small: bool = False) -> str:
     everything |= {"small"} if small else set()
     if "mve" in everything and "mve.h" not in parts:
         parts.append("mve.h")
+    parts += [part for feature, more in _UNITS.items() if feature in everything for part in more]
     text = [_render("common.h", everything, 0), *(_render(p, everything, 0) for p in parts)]
     for name in templates:
         own = [kernel for kernel in kernels.values() if kernel.template == name]
@@ -65,28 +75,33 @@ def _render(name: str, features: frozenset[str], kernel_rows: int) -> str:
 def _wrapper(symbol: str, kernel: CKernel) -> str:
     """The function that the entry point calls: one layer's numbers for the shared function."""
     values = ", ".join(f".{name} = {value}" for name, value in kernel.layer.items())
-    parameters = [f"const int8_t *x{i}" for i in range(len(kernel.inputs))]
+    integer = kernel.element == "int8_t"
+    parameters = [f"const {kernel.element} *x{i}" for i in range(len(kernel.inputs))]
     arguments = ["&layer", *(f"x{i}" for i in range(len(kernel.inputs)))]
+    if kernel.template == "float_conv" and len(kernel.inputs) == 1:
+        arguments.append("0")
     if kernel.constants:
-        parameters.append("const int32_t *w")
+        parameters.append(f"const {'int32_t' if integer else kernel.element} *w")
         arguments.append("w")
-    parameters.append("int8_t *y")
+    parameters.append(f"{kernel.element} *y")
     arguments.append("y")
     if kernel.scratch_bytes:
         parameters.append("void *scratch")
-    if kernel.constants:
+    if kernel.constants and (integer or kernel.scratch_bytes):
         arguments.append("scratch" if kernel.scratch_bytes else "0")
     body = ""
     if kernel.by_row:
         parameters.append("int32_t row")
-        if kernel.rows:
+        if kernel.function == "add":
             pointers = [*(f"x{i}" for i in range(len(kernel.inputs))), "y"]
             body = "".join(
                 f"    {pointer} += ring_row(row, {rows}) * {kernel.layer['count']};\n"
                 for pointer, rows in zip(pointers, kernel.rows, strict=True)
             )
         else:
-            body = f"    y += {_row_at(kernel.layer)};\n"
+            body = f"    y += {_row_at(kernel.layer, kernel.layer['out_rows'])};\n"
+            for i, rows in enumerate(kernel.rows, 1):
+                body += f"    x{i} += {_row_at(kernel.layer, rows)};\n"
         if kernel.function == "conv_points":
             arguments[1] = f"x0 + {_source_at(kernel.layer)}"
     arguments += _RANGES[kernel.function](kernel)
@@ -99,10 +114,9 @@ def _wrapper(symbol: str, kernel: CKernel) -> str:
     )
 
 
-def _row_at(layer: Mapping[str, int]) -> str:
-    """Where the output row lies in the ring or the whole of the output."""
-    ring = layer["out_rows"] < layer["out_height"]
-    row = f"ring_row(row, {layer['out_rows']})" if ring else "row"
+def _row_at(layer: Mapping[str, int], rows: int) -> str:
+    """Where the output row lies in a ring of ``rows`` or the whole of a tensor of its shape."""
+    row = f"ring_row(row, {rows})" if rows < layer["out_height"] else "row"
     return f"{row} * {layer['out_width'] * layer['out_channels']}"
 
 
@@ -134,4 +148,7 @@ _RANGES: dict[str, Callable[[CKernel], list[str]]] = {
     "dense": _nothing,
     "dense_direct": _nothing,
     "add": _nothing,
+    "fconv_rows": _rows,
+    "fconv_windows": _rows,
+    "fdepthwise_rows": _rows,
 }
