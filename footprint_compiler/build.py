@@ -262,7 +262,8 @@ def _float_islands(module: Any, layers: Mapping[str, str]) -> tuple[tuple[str, s
 def fuse_graph(graph: Graph, options: BuildOptions, context: PassContext) -> tuple[Any, Any, Any]:
     """The module with operators apart, then grouped, then as one TIR function for each group."""
     machine = machine_of(context.target)
-    passes = [*layout_phase(options.integer, bool(machine.c_unit)), *legalize_phase(machine)]
+    layout = layout_phase(options.integer, bool(machine.c_unit), machine)
+    passes = [*layout, *legalize_phase(machine)]
     single = run_passes(graph.module, passes, context)
     grouped = run_passes(single, fuse_phase(), context)
     return single, grouped, run_passes(grouped, merge_phase(), context)

@@ -1,8 +1,9 @@
 """How each operator works on values that are carried in another order of axes.
 
-A rule is ``rule(layouter, call, var) -> Laid | tuple[Laid, ...] | None``; None means that the
-operator is emitted on logical operands. ``Laid`` and the layouter are described in
-``choose_layout``; a logical axis ``a`` of a value is axis ``perm[a]`` of its expression.
+A rule is ``rule(layouter, call, var) -> Laid | tuple[Laid, ...] | None``; it works in the order
+that was chosen for ``var``, and None means that the operator is emitted on logical operands.
+``Laid`` and the layouter are described in ``choose_layout``; a logical axis ``a`` of a value is
+axis ``perm[a]`` of its expression.
 """
 
 from __future__ import annotations
@@ -15,10 +16,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tvm import relax
 
+from footprint_compiler.passes.layout_operators import (
+    BINARY,
+    REDUCTIONS,
+    UNARY,
+    axis_of,
+    feeds_matrices,
+    permutation_of,
+    reduced_axes,
+    reduced_order,
+    taken_order,
+)
+from footprint_compiler.passes.layout_orders import (
+    channels_last,
+    identity,
+    laid_shape,
+    through_reshape,
+)
 from footprint_compiler.passes.rebuild import (
     constant_array,
     integers,
-    is_constant,
     op_name,
     shape_of,
     tensor_constant,
@@ -36,24 +53,16 @@ def _laid(expr: Any, perm: tuple[int, ...]) -> Laid:
     return Laid(expr, perm)
 
 
-def _channels_last(rank: int) -> tuple[int, ...]:
-    return (0, rank - 1, *range(1, rank - 1))
-
-
 def _same_op(call: Any, arguments: list[Any]) -> Any:
     return relax.Call(call.op, arguments, call.attrs, call.ty_args)
 
 
 def elementwise(layouter: Layouter, call: Any, var: Any) -> Any:
-    """Any number of broadcast operands: all of them in the order of the largest one."""
+    """Any number of broadcast operands, all of them in the chosen order."""
     rank = len(shape_of(call))
-    tensors = [arg for arg in call.args if isinstance(arg.ty, relax.TensorType)]
-    held = [layouter.held(arg) for arg in tensors]
-    candidates = [value for value in held if len(value.perm) == rank and not value.plain]
-    if not candidates:
+    perm = layouter.order(var)
+    if perm == identity(rank):
         return None
-    best = max(candidates, key=lambda value: prod(shape_of(value.expr)))
-    perm = best.perm
     arguments = []
     for arg in call.args:
         if not isinstance(arg.ty, relax.TensorType):
@@ -67,25 +76,23 @@ def elementwise(layouter: Layouter, call: Any, var: Any) -> Any:
             shape = shape_of(arg)
             logical = layouter.laid_out(value, None)
             expanded = layouter.reshape(logical, (1,) * (rank - len(shape)) + shape)
-            value = _laid(expanded, tuple(range(rank)))
+            value = _laid(expanded, identity(rank))
         arguments.append(layouter.laid_out(value, perm))
     return _laid(layouter.emit(_same_op(call, arguments)), perm)
 
 
 def permute(layouter: Layouter, call: Any, var: Any) -> Any:
     """A transpose of the model composes with the permutation; nothing is emitted."""
-    value = layouter.held(call.args[0])
-    axes = call.attrs.axes
-    order = integers(axes) if axes is not None else list(range(len(value.perm)))[::-1]
-    return replace(value, perm=tuple(value.perm[axis % len(order)] for axis in order))
+    value = layouter.in_order(call, var)
+    return replace(value, perm=tuple(value.perm[axis] for axis in permutation_of(call)))
 
 
 def conv2d(layouter: Layouter, call: Any, var: Any) -> Any:
     """NCHW x OIHW -> NHWC x OIHW."""
     attrs = call.attrs
-    if attrs.data_layout != "NCHW" or attrs.kernel_layout != "OIHW":
+    if layouter.order(var) != channels_last(len(shape_of(call))):
         return None
-    data = layouter.laid_out(layouter.held(call.args[0]), _channels_last(4))
+    data = layouter.laid_out(layouter.held(call.args[0]), channels_last(4))
     new = relax.op.nn.conv2d(
         data,
         layouter.logical(call.args[1]),
@@ -98,15 +105,15 @@ def conv2d(layouter: Layouter, call: Any, var: Any) -> Any:
         "NHWC",
         attrs.out_dtype,
     )
-    return _laid(layouter.emit(new), _channels_last(4))
+    return _laid(layouter.emit(new), channels_last(4))
 
 
 def conv1d(layouter: Layouter, call: Any, var: Any) -> Any:
     """A convolution over a line is one over an image of height one."""
     attrs = call.attrs
-    if attrs.data_layout != "NCW" or attrs.kernel_layout != "OIW":
+    if layouter.order(var) != channels_last(len(shape_of(call))):
         return None
-    data = layouter.laid_out(layouter.held(call.args[0]), _channels_last(3))
+    data = layouter.laid_out(layouter.held(call.args[0]), channels_last(3))
     batch, width, channels = shape_of(data)
     image = layouter.reshape(data, (batch, 1, width, channels))
     weights = layouter.logical(call.args[1])
@@ -128,15 +135,15 @@ def conv1d(layouter: Layouter, call: Any, var: Any) -> Any:
         )
     )
     _, _, out_width, out_channels = shape_of(new)
-    return _laid(layouter.reshape(new, (batch, out_width, out_channels)), _channels_last(3))
+    return _laid(layouter.reshape(new, (batch, out_width, out_channels)), channels_last(3))
 
 
 def conv2d_transpose(layouter: Layouter, call: Any, var: Any) -> Any:
     """NCHW x IOHW -> NHWC x IOHW."""
     attrs = call.attrs
-    if attrs.data_layout != "NCHW" or attrs.kernel_layout != "IOHW":
+    if layouter.order(var) != channels_last(len(shape_of(call))):
         return None
-    data = layouter.laid_out(layouter.held(call.args[0]), _channels_last(4))
+    data = layouter.laid_out(layouter.held(call.args[0]), channels_last(4))
     new = relax.op.nn.conv2d_transpose(
         data,
         layouter.logical(call.args[1]),
@@ -150,15 +157,15 @@ def conv2d_transpose(layouter: Layouter, call: Any, var: Any) -> Any:
         "NHWC",
         attrs.out_dtype,
     )
-    return _laid(layouter.emit(new), _channels_last(4))
+    return _laid(layouter.emit(new), channels_last(4))
 
 
 def pool2d(layouter: Layouter, call: Any, var: Any) -> Any:
     """Max and average pools, NCHW -> NHWC."""
     attrs = call.attrs
-    if attrs.layout != "NCHW":
+    if layouter.order(var) != channels_last(len(shape_of(call))):
         return None
-    data = layouter.laid_out(layouter.held(call.args[0]), _channels_last(4))
+    data = layouter.laid_out(layouter.held(call.args[0]), channels_last(4))
     new = getattr(relax.op.nn, op_name(call).rsplit(".", 1)[1])(
         data,
         integers(attrs.pool_size),
@@ -170,15 +177,15 @@ def pool2d(layouter: Layouter, call: Any, var: Any) -> Any:
         "NHWC",
         "NHWC",
     )
-    return _laid(layouter.emit(new), _channels_last(4))
+    return _laid(layouter.emit(new), channels_last(4))
 
 
 def resize2d(layouter: Layouter, call: Any, var: Any) -> Any:
     """Interpolation, NCHW -> NHWC."""
     attrs = call.attrs
-    if attrs.layout != "NCHW":
+    if layouter.order(var) != channels_last(len(shape_of(call))):
         return None
-    data = layouter.laid_out(layouter.held(call.args[0]), _channels_last(4))
+    data = layouter.laid_out(layouter.held(call.args[0]), channels_last(4))
     new = relax.op.image.resize2d(
         data,
         call.args[1],
@@ -192,36 +199,24 @@ def resize2d(layouter: Layouter, call: Any, var: Any) -> Any:
         float(attrs.extrapolation_value),
         attrs.out_dtype,
     )
-    return _laid(layouter.emit(new), _channels_last(4))
+    return _laid(layouter.emit(new), channels_last(4))
 
 
 def concat(layouter: Layouter, call: Any, var: Any) -> Any:
-    """All parts in the order that most of their bytes already have."""
-    parts = _parts(layouter, call.args[0])
-    if parts is None:
-        return None
-    weight: dict[tuple[int, ...], int] = {}
-    for part in parts:
-        weight[part.perm] = weight.get(part.perm, 0) + prod(shape_of(part.expr))
-    perm = max(weight, key=lambda key: weight[key])
+    """All parts in the chosen order."""
+    parts = [layouter.held(item) for item in call.args[0].fields]
+    perm = layouter.order(var)
     axis = int(call.attrs.axis) % len(perm)
     expressions = [layouter.laid_out(part, perm) for part in parts]
     return _laid(layouter.emit(relax.op.concat(expressions, perm[axis])), perm)
 
 
-def _parts(layouter: Layouter, expr: Any) -> list[Laid] | None:
-    if isinstance(expr, relax.Tuple):
-        return [layouter.held(item) for item in expr.fields]
-    value = layouter.values.get(expr)
-    return list(value) if isinstance(value, tuple) else None
-
-
 def split(layouter: Layouter, call: Any, var: Any) -> Any:
     """Parts keep the order of the whole."""
-    value = layouter.held(call.args[0])
+    value = layouter.in_order(call, var)
     if value.plain:
         return None
-    axis = int(call.attrs.axis) % len(value.perm)
+    axis = axis_of(call)
     sections = call.attrs.indices_or_sections
     where = (
         int(sections)
@@ -237,7 +232,7 @@ def split(layouter: Layouter, call: Any, var: Any) -> Any:
 
 def strided_slice(layouter: Layouter, call: Any, var: Any) -> Any:
     """Axes mapped."""
-    value = layouter.held(call.args[0])
+    value = layouter.in_order(call, var)
     if value.plain:
         return None
     axes = [value.perm[axis % len(value.perm)] for axis in integers(call.args[1].fields)]
@@ -250,7 +245,7 @@ def strided_slice(layouter: Layouter, call: Any, var: Any) -> Any:
 
 def pad(layouter: Layouter, call: Any, var: Any) -> Any:
     """Widths mapped."""
-    value = layouter.held(call.args[0])
+    value = layouter.in_order(call, var)
     if value.plain:
         return None
     widths = integers(call.attrs.pad_width)
@@ -264,22 +259,16 @@ def pad(layouter: Layouter, call: Any, var: Any) -> Any:
 
 def reduce(layouter: Layouter, call: Any, var: Any) -> Any:
     """Sum, mean, max, min, product: axes mapped, the rest keeps its order."""
-    value = layouter.held(call.args[0])
+    value = layouter.in_order(call, var)
     if value.plain:
         return None
-    rank = len(value.perm)
-    axes = call.attrs.axis
-    logical = [axis % rank for axis in integers(axes)] if axes is not None else list(range(rank))
-    mine = [value.perm[axis] for axis in logical]
+    mine = [value.perm[axis] for axis in reduced_axes(call)]
     keep = bool(call.attrs.keepdims)
-    if op_name(call) == "relax.mean" and value.perm == _channels_last(4) and sorted(mine) == [1, 2]:
+    if op_name(call) == "relax.mean" and value.perm == channels_last(4) and sorted(mine) == [1, 2]:
         return _global_average(layouter, value, keep)
     operator = getattr(relax.op, op_name(call).rsplit(".", 1)[1])
     new = layouter.emit(operator(value.expr, mine, keep))
-    if keep:
-        return _laid(new, value.perm)
-    left = [axis for axis in range(rank) if axis not in mine]
-    return _laid(new, tuple(left.index(value.perm[a]) for a in range(rank) if a not in logical))
+    return _laid(new, reduced_order(call, value.perm))
 
 
 def _global_average(layouter: Layouter, value: Laid, keep: bool) -> Laid:
@@ -296,7 +285,7 @@ def _global_average(layouter: Layouter, value: Laid, keep: bool) -> Laid:
 
 def softmax(layouter: Layouter, call: Any, var: Any) -> Any:
     """Axis mapped."""
-    value = layouter.held(call.args[0])
+    value = layouter.in_order(call, var)
     if value.plain:
         return None
     axis = value.perm[int(call.attrs.axis) % len(value.perm)]
@@ -306,7 +295,7 @@ def softmax(layouter: Layouter, call: Any, var: Any) -> Any:
 
 def quantize(layouter: Layouter, call: Any, var: Any) -> Any:
     """Axis of per-channel scales mapped."""
-    value = layouter.held(call.args[0])
+    value = layouter.in_order(call, var)
     if value.plain:
         return None
     scale, zero = (layouter.logical(arg) for arg in call.args[1:3])
@@ -316,33 +305,38 @@ def quantize(layouter: Layouter, call: Any, var: Any) -> Any:
     return _laid(layouter.emit(new), value.perm)
 
 
-def flatten_into_matmul(layouter: Layouter, call: Any, var: Any) -> Any:
-    """A flatten that only feeds constant matrices permutes their rows instead of its own bytes.
+def reshape(layouter: Layouter, call: Any, var: Any) -> Any:
+    """The bytes stay where they are; what that does to the axes is known or does not matter.
 
-    Equation: reshape(permute(e)) @ W = reshape(e) @ W[order], exact up to the order of the sum.
+    A flatten that only feeds constant matrices permutes their rows instead of its own bytes:
+    reshape(permute(e)) @ W = reshape(e) @ W[order], exact up to the order of the sum.
     """
-    value = layouter.held(call.args[0])
-    if value.plain or value.perm[0] != 0:
+    value = layouter.in_order(call, var)
+    if value.plain:
         return None
-    logical_shape = shape_of(call.args[0])
-    if shape_of(call) != (logical_shape[0], prod(logical_shape[1:])):
-        return None
-    users = layouter.users.get(var, [])
-    matrices = [user for user in users if user is not None and op_name(user) == "relax.matmul"]
-    if len(matrices) != len(users) or not users:
-        return None
-    weights = [user.args[1] for user in matrices]
-    if not all(user.args[0].same_as(var) for user in matrices):
-        return None
-    if not all(is_constant(item) and len(shape_of(item)) <= 2 for item in weights):
-        return None
-    order = np.arange(prod(logical_shape[1:])).reshape(logical_shape[1:])
+    before, after = shape_of(call.args[0]), shape_of(call)
+    if value.perm[0] != 0 or not feeds_matrices(var, call, layouter.users):
+        perm = through_reshape(before, after, value.perm)
+        assert perm is not None  # no other order is offered
+        return _laid(layouter.reshape(value.expr, laid_shape(after, perm)), perm)
+    order = np.arange(prod(before[1:])).reshape(before[1:])
     inverse = np.argsort([axis - 1 for axis in value.perm[1:]])
     rows = order.transpose(tuple(inverse)).ravel()
-    flat = layouter.reshape(value.expr, shape_of(call))
-    for user in matrices:
+    for user in layouter.users[var]:
         layouter.row_order[user] = rows
-    return _laid(flat, (0, 1))
+    return _laid(layouter.reshape(value.expr, after), (0, 1))
+
+
+def take(layouter: Layouter, call: Any, var: Any) -> Any:
+    """Axis mapped; one index removes it, a row of them keeps it."""
+    value = layouter.in_order(call, var)
+    if value.plain:
+        return None
+    perm = taken_order(call, value.perm)
+    assert perm is not None  # no other order is offered
+    axis = value.perm[axis_of(call)]
+    indices = layouter.logical(call.args[1])
+    return _laid(layouter.emit(relax.op.take(value.expr, indices, axis, call.attrs.mode)), perm)
 
 
 def matmul(layouter: Layouter, call: Any, var: Any) -> Any:
@@ -355,26 +349,8 @@ def matmul(layouter: Layouter, call: Any, var: Any) -> Any:
     return _laid(layouter.emit(_same_op(call, [data, weights])), tuple(range(len(shape_of(call)))))
 
 
-# fmt: off
-_UNARY = (
-    "abs", "acos", "acosh", "asin", "asinh", "atan", "atanh", "bitwise_not", "ceil", "clip",
-    "cos", "cosh", "erf", "exp", "floor", "isfinite", "isinf", "isnan", "log", "logical_not",
-    "negative", "round", "rsqrt", "sigmoid", "sign", "sin", "sinh", "sqrt", "square", "tan",
-    "tanh", "trunc", "astype", "nn.relu", "nn.leakyrelu", "nn.gelu", "nn.gelu_tanh", "nn.silu",
-    "nn.softplus", "nn.selu",
-)
-# fmt: on
-# fmt: off
-_BINARY = (
-    "add", "subtract", "multiply", "divide", "power", "maximum", "minimum", "floor_divide",
-    "floor_mod", "mod", "equal", "not_equal", "less", "less_equal", "greater", "greater_equal",
-    "logical_and", "logical_or", "logical_xor", "bitwise_and", "bitwise_or", "bitwise_xor",
-    "where",
-)
-# fmt: on
-
 RULES: dict[str, Rule] = {
-    **{f"relax.{name}": elementwise for name in (*_UNARY, *_BINARY)},
+    **{f"relax.{name}": elementwise for name in (*UNARY, *BINARY)},
     "relax.permute_dims": permute,
     "relax.nn.conv2d": conv2d,
     "relax.nn.conv1d": conv1d,
@@ -386,11 +362,12 @@ RULES: dict[str, Rule] = {
     "relax.split": split,
     "relax.strided_slice": strided_slice,
     "relax.nn.pad": pad,
-    **{f"relax.{name}": reduce for name in ("sum", "mean", "max", "min", "prod")},
+    **{f"relax.{name}": reduce for name in REDUCTIONS},
     "relax.nn.softmax": softmax,
     "relax.nn.log_softmax": softmax,
     "relax.quantize": quantize,
     "relax.dequantize": quantize,
-    "relax.reshape": flatten_into_matmul,
+    "relax.take": take,
+    "relax.reshape": reshape,
     "relax.matmul": matmul,
 }

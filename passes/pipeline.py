@@ -20,10 +20,13 @@ from footprint_compiler.passes.narrow_products import NarrowProducts
 from footprint_compiler.passes.sign_codes import SignCodes
 
 
-def layout_phase(integer: bool = True, signed: bool = False) -> list[Pass]:
-    """Relax to Relax: fewer operators, channels last, and QDQ on integers unless told otherwise.
+def layout_phase(
+    integer: bool = True, signed: bool = False, machine: Machine | None = None
+) -> list[Pass]:
+    """Relax to Relax: fewer operators, layouts, and QDQ on integers unless told otherwise.
 
-    ``signed``: for cores whose integer kernels read int8 only.
+    ``signed``: for cores whose integer kernels read int8 only; ``machine``: whose instructions
+    layouts are chosen by.
     """
     lower_qdq: list[Pass] = [
         *([SignCodes()] if signed else []),  # before codes move: readers are DequantizeLinear here
@@ -33,7 +36,7 @@ def layout_phase(integer: bool = True, signed: bool = False) -> list[Pass]:
     return [
         ExpandPower(),
         FoldAffine(),  # before layout: it knows channel axes by their ONNX position
-        ChooseLayout(),
+        ChooseLayout(machine) if machine else ChooseLayout(),
         *(lower_qdq if integer else []),
         NarrowProducts(),
         FoldConstants(),  # after QDQ: weights that stay in float are dequantized here

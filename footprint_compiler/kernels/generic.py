@@ -3,8 +3,8 @@
 Cheap producers are inlined. A reduction is split from its initialisation, its elementwise
 consumer moves into its outer loops so that no full accumulator exists, and where the innermost
 access is contiguous in a spatial axis, that axis goes inside the reduction. A function that is
-one elementwise block is written out as vectors with a scalar rest. ``generic_choices`` has what
-is free after that.
+one elementwise block is written out as vectors with a scalar rest, or as one nest for each part of
+a concatenation. ``generic_choices`` has what is free after that.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from footprint_compiler.kernels.decisions import choose
 from footprint_compiler.kernels.generic_choices import shape_innermost, write_out_innermost
 from footprint_compiler.kernels.generic_rows import ElementwiseRows, elementwise_rows
 from footprint_compiler.kernels.machine import Machine
+from footprint_compiler.kernels.segments import segmented
 from footprint_compiler.kernels.tir import index, loop, prim_func, seq, substitute, unravel
 
 CHEAP_CALLS = ("tirx.if_then_else", "tirx.fabs", "tirx.shift_left", "tirx.shift_right")
@@ -144,6 +145,9 @@ def _elementwise(func: Any, block: Any, machine: Machine) -> Scheduled | None:
     attrs = {"tirx.noalias": not in_place}
     rows = elementwise_rows(params, store, variables, machine, attrs)
     if not flat:
+        parts = segmented(store, variables, shape)
+        if parts is not None:
+            return Scheduled(prim_func(params, parts, attrs), in_place, rows)
         free = s_tir.Schedule(tvm.IRModule({"main": func}))
         shape_innermost(free, machine)
         shaped = free.mod["main"].with_attr("tirx.noalias", not in_place)

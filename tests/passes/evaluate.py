@@ -264,6 +264,7 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "squeeze": lambda call, x: x.reshape(_shape(call)),
     "strided_slice": _slice,
     "split": _split,
+    "take": lambda call, x, at: np.take(x, at.astype(np.int64), int(call.attrs.axis)),
     "concat": lambda call, parts: np.concatenate(parts, int(call.attrs.axis)),
     "pad": _pad,
     "batch_norm": _batch_norm,

@@ -151,7 +151,7 @@ def _conv1d_row(emit: Any, x: Any) -> Any:
 
 
 def _split_slice(emit: Any, x: Any) -> Any:
-    y = conv(emit, to_first(emit, x))
+    y = conv(emit, to_first(emit, x), 16)
     first, second = (emit(relax.TupleGetItem(emit(op.split(y, 2, 1)), i)) for i in (0, 1))
     y = emit(op.concat(relax.Tuple([second, first]), 1))
     y = emit(op.strided_slice(y, [1, -1], [1, 0], [4, 6], [1, 2]))
@@ -226,6 +226,48 @@ def test_no_transpose_survives(name: str, batch: int) -> None:
     after, _ = apply(before, ChooseLayout())
     assert count(before, "permute_dims") > 0
     assert count(after, "permute_dims") == 0
+    assert_same_numbers(before, after)
+
+
+def _shuffle(emit: Any, x: Any) -> Any:
+    """Channels of two groups interleaved, as ShuffleNet does, then half of them convolved."""
+    y = conv(emit, to_first(emit, x), 16)
+    y = emit(op.reshape(emit(y), (8, 2, 30)))
+    y = emit(op.reshape(emit(op.permute_dims(y, (1, 0, 2))), (2, 1, 8, 5, 6)))
+    half = emit(op.strided_slice(y, [0], [1], [2]))
+    half = emit(op.reshape(half, (1, 8, 5, 6)))
+    return to_last(emit, conv(emit, half, 4, 8))
+
+
+def _taken(emit: Any, x: Any) -> Any:
+    y = conv(emit, to_first(emit, x), 16)
+    y = emit(op.take(y, relax.const(np.array([0, 2, 4, 5], np.int64)), 3, "clip"))
+    y = emit(op.take(y, relax.const(np.int64(1)), 2, "clip"))
+    return emit(op.permute_dims(y, (0, 2, 1)))
+
+
+@pytest.mark.parametrize("make", [_shuffle, _taken])
+def test_reshapes_and_takes_follow_the_bytes(make: Any) -> None:
+    before = module_of([NHWC], make)
+    after, _ = apply(before, ChooseLayout())
+    assert count(after, "permute_dims") == 0
+    assert_same_numbers(before, after)
+
+
+def test_parts_that_are_views_in_the_order_of_the_model_stay_there() -> None:
+    """Four channels: two changes of order are cheaper than taking every vector apart."""
+
+    def make(emit: Any, x: Any) -> Any:
+        y = conv(emit, to_first(emit, x))
+        halves = [emit(relax.TupleGetItem(emit(op.split(y, 2, 1)), i)) for i in (0, 1)]
+        for _ in range(3):
+            halves = [emit(op.nn.pad(half, [0, 0, 0, 0, 0, 0, 1, 0])) for half in halves[::-1]]
+        return to_last(emit, conv(emit, emit(op.concat(relax.Tuple(halves), 1))))
+
+    before = module_of([NHWC], make)
+    after, lines = apply(before, ChooseLayout(), explain="choose-layout")
+    assert count(after, "permute_dims") == 2
+    assert any("cheaper than another order" in line for line in lines)
     assert_same_numbers(before, after)
 
 

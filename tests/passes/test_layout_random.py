@@ -112,6 +112,15 @@ def _slice(draw: Draw, x: Any) -> Any:
     return op.strided_slice(x, [axis], [begin], [shape_of(x)[axis]], [draw(st.integers(1, 2))])
 
 
+def _take(draw: Draw, x: Any) -> Any:
+    axis = _axis(draw, x)
+    size = shape_of(x)[axis]
+    row = draw(st.lists(st.integers(0, size - 1), min_size=1, max_size=3))
+    if draw(st.booleans()) and len(shape_of(x)) > 1:
+        return op.take(x, relax.const(row[0], "int64"), axis, "clip")
+    return op.take(x, relax.const(np.array(row, np.int64)), axis, "clip")
+
+
 def _pad(draw: Draw, x: Any) -> Any:
     widths = [draw(st.integers(0, 1)) for _ in range(2 * len(shape_of(x)))]
     return op.nn.pad(x, widths, pad_value=draw(st.sampled_from([0.0, 1.5])))
@@ -174,6 +183,7 @@ STEPS: dict[Callable[[Draw, Any], Any], tuple[int, int]] = {
     _concat: (1, 4),
     _split: (1, 4),
     _slice: (1, 4),
+    _take: (1, 4),
     _pad: (1, 4),
     _reduce: (3, 4),
     _softmax: (1, 4),
