@@ -52,12 +52,14 @@ class Compiled:
 
     Attributes:
         layers: manifest entries, one for each call.
+        records: tuning records in force, as in the manifest.
         kept, copies: of ``keep_tensors``; empty unless tensors are kept.
     """
 
     program: Program
     kernel_objects: tuple[bytes, ...]
     layers: tuple[Mapping[str, Any], ...]
+    records: tuple[Mapping[str, Any], ...] = ()
     kept: tuple[Kept, ...] = ()
     copies: tuple[KernelCall, ...] = ()
 
@@ -177,6 +179,7 @@ def build_graph(
         model_file=graph.source,
         out=out,
         layers=layers,
+        records=compiled.records,
     )
 
 
@@ -229,13 +232,13 @@ def compile_graph(
     compiled = compile_small_object(in_tir, target) if small else compile_objects(in_tir, llvm)
     objects = (*compiled, *compile_c_kernels(in_c, target, options.cc, small))
     if trace is None:
-        return Compiled(program, objects, layers)
+        return Compiled(program, objects, layers, records.for_manifest())
     trace.follow(trace_results(single, grouped))
     kept = find_kept(program, graph, trace.places, labels)
     extra, copies = copy_kernels(program, kept, unit)
     more = {symbol: lower_kernel(func, symbol, llvm) for symbol, func in extra.items()}
     objects += tuple(compile_objects(more, llvm))
-    return Compiled(program, objects, layers, kept, copies)
+    return Compiled(program, objects, layers, records.for_manifest(), kept, copies)
 
 
 def _unit_for(goal: str, unit: Machine, module: Any) -> Machine:

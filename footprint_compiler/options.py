@@ -79,18 +79,29 @@ class BuildOptions:
 
     def recorded(self) -> dict[str, bool | int | float | str]:
         """What a manifest keeps, so that the same program can be built again: switches and limits
-        that are not as by default. Where and how it is written does not belong to the program.
+        that are not as by default. Where and how it is written does not belong to the program;
+        tuning records stand in the manifest themselves.
         """
         values = {f.name: (getattr(self, f.name), f.default) for f in fields(self)}
         return {
             name: value
             for name, (value, default) in values.items()
-            if name not in _OF_THE_OUTPUT
+            if name not in _NOT_RECORDED
             and isinstance(value, bool | int | float | str)
             and value != default
         }
 
 
-_OF_THE_OUTPUT = frozenset(
-    {"name", "weights", "format", "cc", "explain", "keep_tensors", "max_ram", "max_flash"}
+_NOT_RECORDED = frozenset(
+    {
+        "name",
+        "weights",
+        "format",
+        "cc",
+        "explain",
+        "keep_tensors",
+        "max_ram",
+        "max_flash",
+        "tuning_records",
+    }
 )

@@ -65,6 +65,7 @@ def emit_artifact(
     model_file: str,
     out: Path,
     layers: Sequence[Mapping[str, Any]] = (),
+    records: Sequence[Mapping[str, Any]] = (),
 ) -> Artifact:
     """Writes the artifact of one build; the same arguments give the same bytes.
 
@@ -77,6 +78,7 @@ def emit_artifact(
         model_sha256, model_file: of the model; the file's name without its folder.
         out: the folder; with ``format="tar"`` the file, whose name gets ``.tar`` if it lacks it.
         layers: more manifest entries for each call, in the order of the calls.
+        records: tuning records that made kernels, for the manifest.
 
     Raises:
         BudgetError: it needs more than ``max_ram`` or ``max_flash``; nothing is written.
@@ -140,7 +142,11 @@ def emit_artifact(
         flash_parts(code, interface.public_symbols, measure_code(code, interface.public_symbols)),
     )
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
-    manifest = {**describe(build, roles, hashes), "options": options.recorded()}
+    manifest = {
+        **describe(build, roles, hashes),
+        "options": options.recorded(),
+        "tuning_records": list(records),
+    }
     check_budget(make_report(manifest, plan), options)
     files[MANIFEST] = to_json(manifest).encode()
     return open_artifact(_write(files, program.name, options.format, out))

@@ -12,6 +12,7 @@ from footprint_compiler.kernels.decisions import Answers, UnknownChoiceError, de
 from footprint_compiler.kernels.emit import Kernel
 from footprint_compiler.progress import Reporter
 from footprint_compiler.targets import Target
+from footprint_compiler.tuning.in_manifest import NONE, manifest_entry
 from footprint_compiler.tuning.record import Record, current_versions
 from footprint_compiler.tuning.records import Key, read_records, shipped_folder
 from footprint_compiler.tuning.workload import (
@@ -22,7 +23,7 @@ from footprint_compiler.tuning.workload import (
     workload_key,
 )
 
-SHIPPED, NONE = "shipped", "none"
+SHIPPED = "shipped"
 DEFAULT = "default"
 
 
@@ -89,6 +90,11 @@ class RecordsInForce:
             if kernel.func is func and applied.record is not None:
                 return "record"
         return DEFAULT
+
+    def for_manifest(self) -> tuple[dict[str, Any], ...]:
+        """Every record in force, once."""
+        used = {one.workload: one.record for one in self.applied if one.record is not None}
+        return tuple(manifest_entry(used[key]) for key in sorted(used))
 
     def _tuned(
         self,

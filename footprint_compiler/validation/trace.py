@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from footprint_compiler.graph import Graph
 from footprint_compiler.options import BuildOptions
 from footprint_compiler.progress import Reporter
 from footprint_compiler.targets import Target
+from footprint_compiler.tuning.in_manifest import write_again
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,13 @@ def import_again(
 def build_again(
     artifact: Artifact, graph: Graph, target: Target, out: Path, reporter: Reporter | None = None
 ) -> Artifact:
-    """The build with its tensors kept, for the same target or another one."""
+    """The build with its tensors kept, for the same target, with its tuning records, or another."""
     options = replace(options_of(artifact), name=artifact.name, keep_tensors=True)
-    return build_graph(graph, target, options, out, reporter or Reporter())
+    with TemporaryDirectory(prefix="fpc-") as folder:
+        own = artifact.manifest["tuning_records"] if target.name == artifact.target else ()
+        records = write_again(own, target, Path(folder))
+        options = replace(options, tuning_records=records)
+        return build_graph(graph, target, options, out, reporter or Reporter())
 
 
 def options_of(artifact: Artifact) -> BuildOptions:

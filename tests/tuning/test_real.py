@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import footprint_compiler as fpc
+from footprint_compiler.codegen.machine_code import read_functions
 from footprint_compiler.frontend import import_model
 from footprint_compiler.kernels.decisions import SCHEDULE_VERSION
 from footprint_compiler.options import BuildOptions
@@ -19,17 +21,20 @@ from footprint_compiler.progress import Reporter
 from footprint_compiler.targets import load_target
 from footprint_compiler.tuning.candidate import Built, build_candidate
 from footprint_compiler.tuning.compare import check_same
+from footprint_compiler.tuning.journal import Journal, SessionKey
 from footprint_compiler.tuning.progress import Watcher
 from footprint_compiler.tuning.protocol import Effort
 from footprint_compiler.tuning.record import Record, current_versions
 from footprint_compiler.tuning.records import read_records, write_records
 from footprint_compiler.tuning.runner import LocalRunner
-from footprint_compiler.tuning.session import Limits
+from footprint_compiler.tuning.search import CostModel, Search
+from footprint_compiler.tuning.session import Limits, Session
 from footprint_compiler.tuning.space import emitted_hash
 from footprint_compiler.tuning.tasks import Task, extract_tasks
 from footprint_compiler.tuning.trial import TrialFailed
 from footprint_compiler.tuning.tune import TuneOptions, tune
 from footprint_compiler.tuning.workload import machine_key
+from footprint_compiler.validation.trace import build_again
 
 
 def small_model(folder: Path) -> Path:
@@ -170,7 +175,7 @@ def build_with(model: Path, record: Record | None, folder: Path, target="native"
 
 
 def schedules(artifact) -> list[str]:
-    return [row["schedule"] for row in artifact.manifest["layers"]]
+    return [row.get("schedule", "copy") for row in artifact.manifest["layers"]]
 
 
 def test_a_build_applies_a_record_and_computes_the_same(model, native, tasks, tmp_path):
@@ -187,6 +192,63 @@ def test_a_build_applies_a_record_and_computes_the_same(model, native, tasks, tm
     with fpc.load(plain) as one, fpc.load(tuned) as two:
         expected, found = one.run({"x": x})["y"], two.run({"x": x})["y"]
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    assert str(tmp_path) not in (tuned.path / "manifest.json").read_text(encoding="utf-8")
+    assert [entry["workload"] for entry in tuned.manifest["tuning_records"]] == [task.key]
+    shutil.rmtree(tmp_path / "b" / "records")
+    graph = import_model(model, {}, {}, True)
+    again = build_again(tuned, graph, native, tmp_path / "again")
+    assert schedules(again).count("record") == 2
+    with fpc.load(again) as kept:
+        np.testing.assert_array_equal(kept.run({"x": x})["y"], found)
+
+
+def machine_code(built: Built) -> bytes:
+    found = {one.name: one for one in read_functions(built.object)}
+    function = found[built.symbol]
+    return function.code[function.start : function.end]
+
+
+def test_a_build_contains_the_machine_code_that_was_measured(model, native, tasks, tmp_path):
+    task = next(task for task in tasks if task.uses == 2)
+    record = _slower(task, native)
+    measured, default = (
+        machine_code(build_candidate(task.source, decisions, "fpc_candidate", 0))
+        for decisions in (record.decisions, {})
+    )
+    artifact, _ = build_with(model, record, tmp_path)
+    library = (artifact.path / artifact.manifest["files"]["static_library"]).read_bytes()
+    assert measured in library
+    assert default not in library
+
+
+class WrongCompiler:
+    """Candidates compute with other inputs than the default: other numbers, whatever the time."""
+
+    def build(self, task, decisions, symbol):
+        return build_candidate(task.source, decisions, symbol, 1 if decisions else 0)
+
+    def close(self):
+        """Nothing is held."""
+
+
+def test_a_candidate_with_wrong_numbers_becomes_no_record(tasks, native, tmp_path):
+    task = next(task for task in tasks if task.uses == 2)
+    key = SessionKey("sha", "machine", "tvm", SCHEDULE_VERSION, "local us", 0)
+    session = Session(
+        [task],
+        lambda one: Search(one, CostModel(0), 0, 3, 3),
+        WrongCompiler(),
+        LocalRunner(native),
+        Journal(tmp_path / "j.journal", key, False),
+        Limits(trials=3, seconds=120.0),
+    )
+    session.run(lambda _: pytest.fail("it is wrong"))
+    session.close()
+    (progress,) = session.tasks
+    assert progress.best is None
+    assert progress.failures == progress.trials == 3
+    lines = (tmp_path / "j.journal").read_text(encoding="utf-8").splitlines()[1:]
+    assert all(json.loads(line)["trial"]["failure"].startswith("wrong: ") for line in lines)
 
 
 @pytest.mark.parametrize(
