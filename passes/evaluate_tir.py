@@ -94,7 +94,7 @@ class _Evaluator:
         return rule(self.value(expr.a), self.value(expr.b))
 
     def _call(self, call: Any) -> Any:
-        name = str(getattr(call.op, "name", "")).removeprefix("tirx.")
+        name = str(getattr(call.op, "name", "")).rpartition(".")[2]
         if name not in _CALLS:
             raise _UnknownError(name)
         return _CALLS[name](*(self.value(argument) for argument in call.args))

@@ -26,6 +26,7 @@ from footprint_compiler.frontend.converters import (
     shape,
     signal,
     slicing,
+    standardize,
 )
 from footprint_compiler.frontend.expand import NO_CONVERTER, REPLACE, has_definition
 from footprint_compiler.frontend.qoperator import REWRITES
@@ -38,6 +39,7 @@ _TABLES: tuple[Table, ...] = (
     convolution.CONVERTERS,
     pooling.CONVERTERS,
     normalization.CONVERTERS,
+    standardize.CONVERTERS,
     reduction.CONVERTERS,
     shape.CONVERTERS,
     slicing.CONVERTERS,

@@ -1,7 +1,11 @@
-"""Constant folding and clean-up of the ONNX graph by onnxscript's optimizer.
+"""Constant folding and clean-up of the ONNX graph by onnxscript's and onnx-ir's passes.
 
 Inputs made constant become initializers and bound shapes are written into the model first, so that
 shape arithmetic, If branches and functions disappear. Quantize and dequantize nodes are kept.
+
+Of the optimizer's rewrite rules only those in ``_RULES`` are used, as others change numbers: they
+drop a sum with 1e-8, the attributes of Clip before opset 11, the reduction of ScatterND and the
+dilations of padding. What those are useful for, the compiler's own passes do on Relax.
 """
 
 from __future__ import annotations
@@ -15,7 +19,9 @@ import numpy as np
 import onnx
 import onnx.inliner
 import onnx_ir as ir
-from onnxscript import optimizer
+import onnx_ir.passes.common as common
+from onnxscript import optimizer, rewriter
+from onnxscript.rewriter.rules import common as rules
 
 from footprint_compiler.errors import ModelFileError
 from footprint_compiler.frontend.value import Value
@@ -23,6 +29,23 @@ from footprint_compiler.tensor import TensorSpec
 
 MAX_FOLD_ELEMENTS = 1 << 22
 _LOG = logging.getLogger(__name__)
+_RULES = (
+    rules.fuse_pad_into_conv_rule,
+    rules.fuse_batchnorm_into_conv_rule,
+    rules.fuse_batchnorm_into_conv_transpose_rule,
+    rules.fuse_batchnorm_into_gemm_rule,
+)
+_LEAST_OPSET = 11
+"""Of the rules: they read the padding of Pad as an input."""
+_CLEAN_UP = ir.passes.Sequential(
+    common.RemoveUnusedNodesPass(),
+    common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+    common.LiftSubgraphInitializersToMainGraphPass(),
+    common.DeduplicateInitializersPass(),
+    common.CommonSubexpressionEliminationPass(),
+    common.OutputFixPass(),
+    common.NameFixPass(),
+)
 
 
 def simplify(
@@ -39,19 +62,25 @@ def simplify(
             optimized = ir.serde.deserialize_model(bound)
             named = [(value, value.name) for value in optimized.graph.inputs]
             size = MAX_FOLD_ELEMENTS
-            # Shape arithmetic first: the rewriter tries every rule on every node that is left.
             optimizer.fold_constants_ir(
                 optimized, onnx_shape_inference=True, input_size_limit=size, output_size_limit=size
             )
-            optimizer.remove_unused_nodes(optimized)
-            optimizer.optimize_ir(
-                optimized, num_iterations=1, input_size_limit=size, output_size_limit=size
-            )
+            if _may_rewrite(optimized.graph):
+                rewriter.RewritePass(_RULES)(optimized)
+            _CLEAN_UP(optimized)
             _restore_inputs(optimized.graph, named)
             return ir.serde.serialize_model(optimized)
     except Exception as error:
         _LOG.debug("the model is imported without simplification: %s", error)
         return bound
+
+
+def _may_rewrite(graph: ir.Graph) -> bool:
+    """Whether the rules hold; they take every batch normalization for one in inference."""
+    return graph.opset_imports.get("", 0) >= _LEAST_OPSET and not any(
+        node.op_type == "BatchNormalization" and node.attributes.get_int("training_mode", 0)
+        for node in graph.all_nodes()
+    )
 
 
 def _restore_inputs(graph: ir.Graph, inputs: list[tuple[ir.Value, str | None]]) -> None:

@@ -24,9 +24,17 @@ from footprint_compiler.kernels.generic_choices import shape_innermost, write_ou
 from footprint_compiler.kernels.generic_rows import ElementwiseRows, elementwise_rows
 from footprint_compiler.kernels.machine import Machine
 from footprint_compiler.kernels.segments import segmented
-from footprint_compiler.kernels.tir import index, loop, prim_func, seq, substitute, unravel
+from footprint_compiler.kernels.tir import (
+    CONDITIONAL,
+    index,
+    loop,
+    prim_func,
+    seq,
+    substitute,
+    unravel,
+)
 
-CHEAP_CALLS = ("tirx.if_then_else", "tirx.fabs", "tirx.shift_left", "tirx.shift_right")
+CHEAP_CALLS = (CONDITIONAL, "tirx.fabs")
 """Intrinsics that cost no more than an addition, so that computing them again is fine."""
 
 
@@ -87,6 +95,31 @@ def _worth_inlining(schedule: Any, block: Any) -> bool:
     return not costly
 
 
+def _follows(schedule: Any, consumer: Any, producer: Any) -> bool:
+    """Whether the consumer may move into the producer's loops.
+
+    Those visit only the elements of the consumer that need one of the producer. A condition, as
+    padding has, may make elements that need none, unless each is computed from its own.
+    """
+    if _is_reduction(schedule, consumer):
+        return False
+    conditions: list[Any] = []
+
+    def visit(call: Any) -> None:
+        if isinstance(call.op, tvm.ir.Op) and call.op.name == CONDITIONAL:
+            conditions.append(call)
+
+    block, made = schedule.get(consumer), schedule.get(producer).writes[0].source
+    tvm_ffi.structural_walk(block.body, (tvm.ir.Call, visit))
+    extents = {iter_var.var: int(iter_var.dom.extent) for iter_var in block.iter_vars}
+    loads = [load for load in _loads(block.body) if load.source.same_as(made)]
+    return not conditions or all(
+        extents.get(at) == int(size) or int(size) == 1
+        for load in loads
+        for at, size in zip(load.indices, made.shape, strict=True)
+    )
+
+
 def _place_reduction(schedule: Any, block: Any) -> None:
     loops = schedule.get_loops(block)
     kinds = [int(var.iter_type) for var in schedule.get(block).iter_vars]
@@ -100,7 +133,7 @@ def _place_reduction(schedule: Any, block: Any) -> None:
     if inside:
         schedule.reorder(*outer, *reduce, spatial[-1])
     consumers = schedule.get_consumers(block)
-    if outer and len(consumers) == 1 and not _is_reduction(schedule, consumers[0]):
+    if outer and len(consumers) == 1 and _follows(schedule, consumers[0], block):
         _attempt(schedule.reverse_compute_at, consumers[0], outer[-1])
     schedule.decompose_reduction(block, reduce[0])
 

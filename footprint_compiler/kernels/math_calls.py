@@ -6,6 +6,7 @@ Marking comes before TVM lowers intrinsics, expansion after it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import tvm
@@ -13,6 +14,7 @@ import tvm_ffi
 from tvm import tirx
 
 from footprint_compiler.kernels.math import ARITHMETIC, ROUNDING, Shape
+from footprint_compiler.kernels.tir import CONDITIONAL
 
 _PREFIX = "fpc."
 
@@ -43,7 +45,7 @@ def mark_math(module: Any, rounding_instructions: bool) -> Any:
 def expand_math(module: Any) -> Any:
     """Write out the marked calls; their variables are bound right before the statement.
 
-    A call under ``if_then_else`` may guard a load, so it is not moved: it calls the C library.
+    A condition around a call may guard a load in its argument, so the argument takes it along.
     """
     return tvm.IRModule(
         {var: _expand_function(func) for var, func in module.functions.items()},
@@ -52,11 +54,6 @@ def expand_math(module: Any) -> Any:
 
 
 def _expand_function(func: Any) -> Any:
-    def guarded(call: Any) -> Any:
-        if not isinstance(call.op, tvm.ir.Op) or call.op.name != "tirx.if_then_else":
-            return call
-        return tvm_ffi.structural_map(call, (tvm.ir.Call, _call_library))
-
     def statement(stmt: Any) -> Any:
         bindings: list[Any] = []
 
@@ -72,10 +69,31 @@ def _expand_function(func: Any) -> Any:
         stmt = tvm_ffi.structural_map(stmt, (tvm.ir.Call, expand))
         return tirx.SeqStmt([*bindings, stmt]) if bindings else stmt
 
-    body = tvm_ffi.structural_map(func.body, (tvm.ir.Call, guarded))
+    body = tvm_ffi.structural_map(func.body, (tvm.ir.Call, _guard_arguments))
     body = tvm_ffi.structural_map(body, ((tirx.BufferStore, tirx.Bind), statement))
     body = tvm_ffi.structural_map(body, (tvm.ir.Call, _call_library))
     return tirx.PrimFunc(func.params, body, func.ret_type, func.attrs)
+
+
+def _guard_arguments(call: Any) -> Any:
+    """``c ? f(a) : b`` as ``c ? f(c ? a : 1) : b``, and likewise where the call is in ``b``."""
+    if not isinstance(call.op, tvm.ir.Op) or call.op.name != CONDITIONAL:
+        return call
+    condition, *values = call.args
+
+    def guard(inner: Any, taken: bool) -> Any:
+        if _marked(inner) is None:
+            return inner
+        argument, one = inner.args[1], Shape(_lanes(str(inner.ty.dtype))).const(1.0)
+        chosen = (argument, one) if taken else (one, argument)
+        safe = tirx.if_then_else(condition, *chosen)
+        return tirx.call_pure_extern(str(inner.ty.dtype), str(inner.args[0].value), safe)
+
+    values = [
+        tvm_ffi.structural_map(value, (tvm.ir.Call, partial(guard, taken=taken)))
+        for value, taken in zip(values, (True, False), strict=True)
+    ]
+    return tirx.if_then_else(condition, *values)
 
 
 def _marked(call: Any) -> str | None:

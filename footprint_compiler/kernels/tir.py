@@ -12,6 +12,8 @@ from tvm import tirx
 INDEX = "int64"
 FAMILY = "fpc.family"
 """Attribute of a function that is already a kernel: what reports call it."""
+CONDITIONAL = "prim.if_then_else"
+"""Name of the operator behind ``if_then_else``, which evaluates only the branch that it takes."""
 WEIGHTED_AXIS = "fpc.weighted_axis"
 """Attribute of functions (x, places, weights) that weigh neighbours along one axis."""
 

@@ -6,15 +6,18 @@ one is topmost is the planner's choice: the bound lets it be the one that wastes
 
     bound(step) = sum(round_up(size, g)) - max(round_up(size, g) - size)
 
-Each pair that may share bytes lowers the bound by as much as it can share at best.
+Two that may share bytes with each other and with no third one count as one buffer, of the fewest
+bytes that hold both. What may share with several counts its plain size, less what every pair can
+share at best.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from math import gcd
 
-from footprint_compiler.memory.problem import Buffer, Problem
+from footprint_compiler.memory.problem import Problem
 
 
 @dataclass(frozen=True)
@@ -38,39 +41,46 @@ def lower_bound(problem: Problem) -> LowerBound:
         live.append(index)
         if position + 1 < len(starts) and buffers[starts[position + 1]].lower == step:
             continue
-        needed = _side_by_side([buffers[other] for other in live])
-        if problem.gaps:
-            needed = _with_gaps(problem, live, needed)
+        needed = _needed(problem, live)
         if needed > best.bytes:
             best = LowerBound(needed, step, tuple(sorted(live)))
     return best
 
 
-def _with_gaps(problem: Problem, live: list[int], apart: int) -> int:
-    """What is left of ``apart`` when all pairs share all they can; never less than one buffer."""
+def _needed(problem: Problem, live: list[int]) -> int:
+    """Bytes that the buffers ``live`` take together, at least."""
+    sizes = {index: problem.buffers[index].size for index in live if problem.buffers[index].size}
+    if not sizes:
+        return 0
+    step = gcd(*(problem.buffers[index].align for index in sizes))
     pairs = {
         (min(gap.low, gap.high), max(gap.low, gap.high))
         for gap in problem.gaps
-        if gap.low in live and gap.high in live
+        if gap.low in sizes and gap.high in sizes
     }
-    shared = sum(_shared(problem, *pair) for pair in pairs)
-    return max(apart - shared, max(problem.buffers[index].size for index in live))
+    often = Counter(index for pair in pairs for index in pair)
+    alone = {pair for pair in pairs if often[pair[0]] == often[pair[1]] == 1}
+    blocks = [size for index, size in sizes.items() if index not in often]
+    blocks += [_span(problem, *pair, step) for pair in alone]
+    chained = set(often).difference(*alone)
+    shared = sum(
+        sizes[one] + sizes[other] - _span(problem, one, other, 1) for one, other in pairs - alone
+    )
+    rest = sum(sizes[index] for index in chained) - shared
+    return max(_side_by_side(blocks, step) + rest, *sizes.values())
 
 
-def _shared(problem: Problem, one: int, other: int) -> int:
+def _span(problem: Problem, one: int, other: int, step: int) -> int:
+    """The fewest bytes that hold both, whose starts differ by a multiple of ``step``."""
     sizes = {index: problem.buffers[index].size for index in (one, other)}
-    span = sum(sizes.values())
+    spans = []
     for low, high in ((one, other), (other, one)):
         start = problem.separation(low, high)
-        inside = start <= max(0, sizes[low] - sizes[high])
-        span = min(span, max(sizes.values()) if inside else start + sizes[high])
-    return sum(sizes.values()) - span
+        start = max(0, start + -start % step)
+        spans.append(max(sizes[low], start + sizes[high]))
+    return min(spans)
 
 
-def _side_by_side(live: list[Buffer]) -> int:
-    filled = [buffer for buffer in live if buffer.size]
-    if not filled:
-        return 0
-    step = gcd(*(buffer.align for buffer in filled))
-    waste = [-buffer.size % step for buffer in filled]
-    return sum(buffer.size for buffer in filled) + sum(waste) - max(waste)
+def _side_by_side(sizes: list[int], step: int) -> int:
+    waste = [-size % step for size in sizes]
+    return sum(sizes) + sum(waste) - max(waste, default=0)

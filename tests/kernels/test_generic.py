@@ -170,6 +170,22 @@ GENERIC: dict[str, Row] = {
         [np.random.default_rng(5).normal(size=(3, 9))],
         lambda a: (a * a, 0),
     ),
+    "reduce-then-pad": (
+        lambda a: op.nn.pad(op.sum(a, 2), (0, 1, 0, 2), pad_value=2.5),
+        [seeded(3, 5, 7)],
+        lambda a: (np.pad(wide_sum(a, 2), ((0, 1), (0, 2)), constant_values=2.5), 40 * U),
+    ),
+    "convolve-then-pad": (
+        lambda a, w: op.nn.pad(op.nn.conv2d(a, w), (0, 0, 0, 0, 0, 1, 0, 2)),
+        [seeded(1, 5, 3, 4), seeded(6, 5, 1, 1, seed=2)],
+        lambda a, w: (
+            np.pad(
+                np.einsum("nchw,oc->nohw", a.astype("f8"), w[:, :, 0, 0].astype("f8")),
+                ((0, 0), (0, 0), (0, 1), (0, 2)),
+            ),
+            40 * U,
+        ),
+    ),
     "int64": (
         lambda a: op.multiply(a, a),
         [np.arange(-9, 10) * (2**60 + 3)],

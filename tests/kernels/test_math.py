@@ -8,9 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tvm import relax
+import tvm
+import tvm_ffi
+from tvm import relax, te, tirx
 
-from tests.kernels.harness import Bench, Fleet, execute, undefined_symbols
+from footprint_compiler.codegen.objects import lower_kernel
+from footprint_compiler.kernels.tir import CONDITIONAL
+from tests.kernels.harness import Bench, Fleet, execute, host_llvm, undefined_symbols
 
 op = relax.op
 INF, NAN = np.float32(np.inf), np.float32(np.nan)
@@ -163,3 +167,32 @@ def test_no_function_of_a_c_library_is_called(fleet: Fleet) -> None:
     for machine in ("scalar", "256"):
         names = undefined_symbols(fleet[machine].content)
         assert not names, names
+
+
+def test_a_condition_guards_the_argument_too() -> None:
+    """exp of what padding leaves out would be computed from memory beside the tensor."""
+    a = te.placeholder((4, 5), name="a")
+    padded = te.compute(
+        (6, 5), lambda i, j: tirx.if_then_else(i < 4, tirx.exp(a[i, j]), tirx.const(0.0, "float32"))
+    )
+    kernel = lower_kernel(te.create_prim_func([a, padded]), "k", host_llvm())
+    free, guarded = [0], [0]
+
+    def inside(call: Any) -> None:
+        if isinstance(call.op, tvm.ir.Op) and call.op.name == CONDITIONAL:
+            _count_loads(call, guarded)
+
+    def bound(bind: Any) -> None:
+        _count_loads(bind.value, free)
+        tvm_ffi.structural_walk(bind.value, (tvm.ir.Call, inside))
+
+    tvm_ffi.structural_walk(kernel.func.body, (tirx.Bind, bound))
+    assert free == guarded
+    assert guarded[0] > 0
+
+
+def _count_loads(node: Any, count: list[int]) -> None:
+    def visit(_: Any) -> None:
+        count[0] += 1
+
+    tvm_ffi.structural_walk(node, (tvm.ir.TensorLoad, visit))

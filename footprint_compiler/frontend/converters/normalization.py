@@ -1,7 +1,7 @@
-"""Batch, instance, local response and Lp normalization.
+"""Batch, local response and Lp normalization.
 
 Batch normalization becomes one multiply and one add with constants, which later folds into a
-convolution. Other normalizations are functions of simpler operators in ONNX itself.
+convolution. For those with a mean and a deviation see ``standardize``.
 """
 
 from __future__ import annotations
@@ -53,19 +53,6 @@ def _training(ctx: Context, node: Node) -> Value:
     raise Refusal("training mode is not supported", "export the model for inference")
 
 
-def _instance_norm(ctx: Context, node: Node) -> Value:
-    x, scale, bias = node.input(0), node.input(1), node.input(2)
-    epsilon = float(node.attrs.get("epsilon", 1e-5))
-    axes = list(range(2, x.rank))
-    mean = ctx.op(op.mean, x, axis=axes, keepdims=True)
-    centred = ctx.op(op.subtract, x, mean)
-    variance = ctx.op(op.mean, ctx.op(op.multiply, centred, centred), axis=axes, keepdims=True)
-    deviation = ctx.op(op.sqrt, ctx.op(op.add, variance, scalar(epsilon, x.dtype)))
-    factor = ctx.op(op.divide, _per_channel(ctx, scale, x.rank), deviation)
-    y = ctx.op(op.multiply, centred, factor)
-    return ctx.op(op.add, y, _per_channel(ctx, bias, x.rank))
-
-
 def _lrn(ctx: Context, node: Node) -> Value:
     """x / (bias + alpha / size * sum of squares over neighbouring channels) ** beta."""
     x = node.input(0)
@@ -105,7 +92,6 @@ def _lp_normalization(ctx: Context, node: Node) -> Value:
 
 CONVERTERS: Table = {
     "BatchNormalization": widened(_batch_norm),
-    "InstanceNormalization": widened(_instance_norm),
     "LRN": widened(_lrn),
     "LpNormalization": widened(_lp_normalization),
 }
