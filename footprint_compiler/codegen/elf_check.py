@@ -38,6 +38,9 @@ _THREAD_FUNCTIONS = (
 THREAD_FUNCTIONS = frozenset(_THREAD_FUNCTIONS.split())
 """What the pool of a build with several threads calls; a build for one thread needs none."""
 
+_LINKER_NAMES = frozenset({"_GLOBAL_OFFSET_TABLE_"})
+"""What every ELF linker defines by itself; gcc names it in code for a shared library."""
+
 _MODE = "(?:qi|hi|si|di|ti|hf|bf|sf|df)"
 _NOT_ON_ARM = re.compile(r"__(?:add|sub|mul|div|eq|ne|lt|le|gt|ge|unord|fix\w*|float\w*)[sd]f.*")
 _HELPER = re.compile(
@@ -78,7 +81,7 @@ def check_undefined(objects: Sequence[bytes], own: Iterable[str] = ()) -> Extern
     helpers = {name for name in wanted - memory - libm if _HELPER.fullmatch(name)}
     if any(ELFFile(io.BytesIO(data))["e_machine"] == "EM_ARM" for data in objects):
         helpers -= {name for name in helpers if _NOT_ON_ARM.fullmatch(name)}
-    foreign = sorted(wanted - memory - libm - helpers - threads)
+    foreign = sorted(wanted - memory - libm - helpers - threads - _LINKER_NAMES)
     if foreign:
         raise CodegenError(
             "the kernels need symbols that no artifact may need: " + ", ".join(foreign)

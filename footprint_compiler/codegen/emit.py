@@ -296,7 +296,7 @@ def _link(
     wanted = (
         (externals.threads, "-lpthread"),
         (externals.libm, "-lm"),
-        (externals.memory, "-lc"),
+        (externals.memory or externals.threads, "-lc"),  # glibc 2.34 has pthreads in it
         (externals.helpers, "-lgcc"),
     )
     libraries = [flag for names, flag in wanted if names]

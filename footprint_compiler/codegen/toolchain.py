@@ -156,7 +156,10 @@ class Toolchain:
         if any(words in result.stderr for words in _FULL_DISK):
             raise OutputError(f"no space left in {self.folder} for temporary files")
         lines = [line for line in result.stderr.splitlines() if line.strip()]
-        first = next((line for line in lines if "error" in line), lines[0] if lines else "")
+        # collect2, which runs the linker of gcc, says after the linker's own lines that it failed.
+        causes = [line for line in lines if "error" in line and "collect2" not in line]
+        said = [line for line in causes or lines if not line.endswith(":")]
+        first = next(iter(said or lines), "")
         raise ToolchainError(f"{shlex.join(self.command)} failed ({result.returncode}): {first}")
 
 

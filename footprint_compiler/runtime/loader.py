@@ -185,10 +185,10 @@ def load(artifact: Artifact | Path | str) -> Model:
 
 
 def _aligned(size_bytes: int, align_bytes: int) -> np.ndarray:
-    """Zeroed bytes whose first one is aligned."""
+    """Zeroed bytes whose first one is aligned, also where there are none."""
     block = np.zeros(size_bytes + align_bytes, np.uint8)
     start = -block.ctypes.data % align_bytes
-    return block[start : start + size_bytes]
+    return block[start:][:size_bytes]  # NumPy begins an empty [start:start] at 0
 
 
 def _read_weights(artifact: Artifact) -> np.ndarray | None:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from footprint_compiler.codegen.elf_check import check_undefined
 from footprint_compiler.errors import CodegenError
 
-from .samples import zig_object
+from .samples import gcc_object, zig_object
 
 ALLOWED = """
 float expf(float); float roundf(float); double tanh(double);
@@ -22,6 +24,16 @@ def test_memory_and_math_functions_are_allowed() -> None:
     assert externals.memory == ("memcpy",)
     assert externals.libm == ("expf", "roundf", "tanh")
     assert externals.helpers == ()
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
+def test_what_the_linker_defines_is_allowed() -> None:
+    source = """
+    void *memcpy(void *, const void *, unsigned long);
+    void net_k(void *a, void *b, unsigned long n) { memcpy(a, b, n); }
+    """
+    content = gcc_object(source, "-fno-builtin")
+    assert check_undefined([content]).memory == ("memcpy",)
 
 
 def test_compiler_helpers_are_allowed() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -82,6 +83,15 @@ def test_outputs_are_the_same_to_the_bit(threads: int, build: Build) -> None:
         for seed in range(40):
             wanted, found = alone.run(image(seed)), together.run(image(seed))
             np.testing.assert_array_equal(found["y"], wanted["y"])
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
+def test_the_system_compiler_links_threads(build: Build, tmp_path: Path) -> None:
+    options = fpc.BuildOptions(name="net", threads=2, cc="gcc")
+    model = tmp_path / "net.onnx"
+    onnx.save(network(), model)
+    with load(build(1)) as alone, load(fpc.build(model, "native", options, tmp_path / "g")) as made:
+        np.testing.assert_allclose(made.run(image())["y"], alone.run(image())["y"], rtol=1e-5)
 
 
 def test_contexts_run_at_once(build: Build) -> None:

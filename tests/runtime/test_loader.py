@@ -13,7 +13,7 @@ from footprint_compiler.artifact import Artifact
 from footprint_compiler.errors import ArtifactError, InputDataError, RunnerError
 from footprint_compiler.options import BuildOptions
 from footprint_compiler.runtime import host as host_module
-from footprint_compiler.runtime.loader import Model, load
+from footprint_compiler.runtime.loader import Model, _aligned, load
 from tests.codegen.samples import KERNELS, emit, expected, sample_program
 
 
@@ -47,6 +47,14 @@ def test_a_path_loads_as_well(tmp_path: Path, form: str) -> None:
 def test_extern_weights_are_found(tmp_path: Path) -> None:
     with load(emit(tmp_path / "net", options=BuildOptions(weights="extern"))) as model:
         assert_right(model.run({"x": sample()}), sample())
+
+
+@pytest.mark.parametrize("align_bytes", [8, 64, 4096])
+def test_blocks_without_bytes_are_aligned_too(align_bytes: int) -> None:
+    """A model without weights, built with --weights ram, gives init such a block."""
+    blocks = [_aligned(size, align_bytes) for size in (0, 0, 0, 1, 100)]
+    assert [block.ctypes.data % align_bytes for block in blocks] == [0] * len(blocks)
+    assert [block.nbytes for block in blocks] == [0, 0, 0, 1, 100]
 
 
 def test_outputs_are_copies_and_views_are_not(artifact: Artifact) -> None:

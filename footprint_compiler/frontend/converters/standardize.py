@@ -7,6 +7,7 @@ beside the deviation. Here the variance is the mean of the squared deviations.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import NamedTuple
 
 from tvm import relax
@@ -60,14 +61,20 @@ def _layer_norm(ctx: Context, node: Node) -> tuple[Value | None, ...]:
         x, scale = cast(ctx, x, "float32"), cast(ctx, scale, "float32")
         bias = None if bias is None else cast(ctx, bias, "float32")
     axis = normalize_axis(int(node.attrs.get("axis", -1)), x.rank)
-    found = _moments(ctx, x, range(axis, x.rank))
+    rows = prod(x.shape[:axis])
+    along = (1, prod(x.shape[axis:]))
+    found = _moments(ctx, reshape(ctx, x, (rows, along[1])), (1,))
     deviation = _deviation(ctx, found.variance, _epsilon(node))
-    y = ctx.op(op.multiply, ctx.op(op.divide, found.centred, deviation), scale)
-    y = y if bias is None else ctx.op(op.add, y, bias)
+    y = ctx.op(op.divide, found.centred, deviation)
+    y = ctx.op(op.multiply, y, reshape(ctx, scale, along))
+    y = y if bias is None else ctx.op(op.add, y, reshape(ctx, bias, along))
+    y = reshape(ctx, y, x.shape)
     y = y if narrow is None else cast(ctx, y, narrow)
     if not any(node.outputs[1:]):
         return (y,)
-    return y, found.mean, ctx.op(op.divide, scalar(1.0, x.dtype), deviation)
+    one_per_row = (*x.shape[:axis], *[1] * (x.rank - axis))
+    inverse = ctx.op(op.divide, scalar(1.0, x.dtype), deviation)
+    return y, reshape(ctx, found.mean, one_per_row), reshape(ctx, inverse, one_per_row)
 
 
 def _group_norm(ctx: Context, node: Node) -> Value:
