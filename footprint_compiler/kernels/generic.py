@@ -114,7 +114,7 @@ def _follows(schedule: Any, consumer: Any, producer: Any) -> bool:
     extents = {iter_var.var: int(iter_var.dom.extent) for iter_var in block.iter_vars}
     loads = [load for load in _loads(block.body) if load.source.same_as(made)]
     return not conditions or all(
-        extents.get(at) == int(size) or int(size) == 1
+        isinstance(at, tirx.IntImm) or extents.get(at) == int(size)
         for load in loads
         for at, size in zip(load.indices, made.shape, strict=True)
     )

@@ -18,7 +18,7 @@ import tvm
 import tvm_ffi
 from tvm import tirx
 
-from footprint_compiler.kernels.tir import loop, seq, substitute
+from footprint_compiler.kernels.tir import CONDITIONAL, loop, seq, substitute
 
 MOST_SEGMENTS = 8
 
@@ -65,7 +65,7 @@ def segmented(store: Any, variables: Sequence[Any], shape: Sequence[int]) -> Any
 
 def _cut(call: Any, variables: Sequence[Any]) -> tuple[int, int] | None:
     """(variable, its first value for which the condition is another) of an ``if_then_else``."""
-    if not isinstance(call.op, tvm.ir.Op) or call.op.name != "prim.if_then_else":
+    if not isinstance(call.op, tvm.ir.Op) or call.op.name != CONDITIONAL:
         return None
     condition = call.args[0]
     if not isinstance(condition, (tirx.LE, tirx.LT, tirx.GE, tirx.GT)):

@@ -175,6 +175,11 @@ GENERIC: dict[str, Row] = {
         [seeded(3, 5, 7)],
         lambda a: (np.pad(wide_sum(a, 2), ((0, 1), (0, 2)), constant_values=2.5), 40 * U),
     ),
+    "reduce-then-pad-one": (
+        lambda a: op.nn.pad(op.sum(a, 2), (0, 2, 0, 0)),
+        [seeded(1, 5, 7)],
+        lambda a: (np.pad(wide_sum(a, 2), ((0, 2), (0, 0))), 40 * U),
+    ),
     "convolve-then-pad": (
         lambda a, w: op.nn.pad(op.nn.conv2d(a, w), (0, 0, 0, 0, 0, 1, 0, 2)),
         [seeded(1, 5, 3, 4), seeded(6, 5, 1, 1, seed=2)],
