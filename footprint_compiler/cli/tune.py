@@ -135,7 +135,7 @@ def tune_model(
     machine = load_target(target)
     options = TuneOptions(Limits(trials, budget, plateau), seed, resume, BuildOptions(**build))
     reporter = settings().reporter()
-    watcher = make_watcher(settings().verbosity, settings().as_json)
+    watcher = make_watcher(settings().verbosity, settings().as_json, reporter.close)
     ended: list[Outcome] = []
     try:
         chosen = make_runner(runner, machine)

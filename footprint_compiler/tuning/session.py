@@ -184,7 +184,7 @@ class Session:
             progress.state = "settled"
         elif progress.idle >= MOST_IDLE:
             progress.state = "exhausted"
-        self._show()
+        self.show()
 
     def _scale(self, progress: Progress) -> float:
         """Ratios as seconds or instructions, for a cost model that sees all tasks."""
@@ -204,7 +204,7 @@ class Session:
         progress.unit_cost = costs.default
         progress.kernels[progress.default.kernel] = 1.0
         progress.search.remember([task.defaults], [self._scale(progress)])
-        self._show()
+        self.show()
         return True
 
     def _try(self, progress: Progress, decisions: dict[str, Choice]) -> float | None:
@@ -259,7 +259,7 @@ class Session:
     def _keep(self, progress: Progress, trial: Trial) -> None:
         self.journal.add(trial)
         self._count(progress, trial)
-        self._show()
+        self.show()
 
     def _count(self, progress: Progress, trial: Trial) -> None:
         self.trials += 1
@@ -293,7 +293,8 @@ class Session:
     def _late(self) -> bool:
         return self.clock() - self.start >= self.limits.seconds
 
-    def _show(self) -> None:
+    def show(self) -> None:
+        """Tell the watcher."""
         self.watcher.update(self.state())
 
     def state(self) -> SessionState:

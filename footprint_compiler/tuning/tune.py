@@ -109,7 +109,7 @@ def tune(
     session = Session(tasks, searcher, compiler, runner, journal, options.limits, watcher)
     reason = "interrupted"
     try:
-        reporter.phase("tune")
+        session.show()
         reason = session.run(keep)
     finally:
         session.close()
