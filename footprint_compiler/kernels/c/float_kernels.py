@@ -26,6 +26,8 @@ LANES = 4
 """Output channels of a block of weights."""
 _TILES = {"fpu": (1, 3, 4, 5), "fma": (1, 3, 4, 5), "mve-f": (1, 3, 4, 5, 6)}
 """Pixels of a tile that the registers hold sums of."""
+_GROUPS = {"fpu": 2, "fma": 2, "mve-f": 4}
+"""Channels that the function of depthwise kernels works on together."""
 _PRODUCTS = {"fpu": 8, "fma": 4, "mve-f": 1}
 """Instructions for a pixel and a tap of four channels."""
 
@@ -109,7 +111,8 @@ def _depthwise(
     constant_params: frozenset[int],
     rings: Rings | None,
 ) -> CKernel | None:
-    if unit == "mve-f":
+    group = _GROUPS[unit]
+    if shape.out_channels < group:
         return None
     counts, epilogue = _sliding(shape), read_epilogue(fused, constant_params)
     if counts is None or epilogue is None or epilogue.residual is not None:
@@ -131,7 +134,7 @@ def _depthwise(
             fields,
             inputs=(image,),
             constants=(weights,),
-            pack=_pairs(epilogue),
+            pack=_groups(epilogue, group),
             features=row_features(_of_image(rings, image)) | epilogue.features | own,
             macs=shape.macs,
             by_row=rings is not None,
@@ -148,7 +151,7 @@ def _sliding(shape: ConvShape) -> tuple[int, int, int] | None:
     None for what the function does not do: other kernels, or more than one column of padding.
     """
     square = shape.kernel == (3, 3) and shape.dilation == (1, 1) and shape.batch == 1
-    if not square or shape.out_channels < 2 or shape.stride[1] not in (1, 2):
+    if not square or shape.stride[1] not in (1, 2):
         return None
     left, width = shape.padding[1], shape.in_width
     needed = (shape.out_width - 1) * shape.stride[1] + 3 - left
@@ -160,8 +163,8 @@ def _sliding(shape: ConvShape) -> tuple[int, int, int] | None:
     return (before, columns, after) if width >= 2 else None
 
 
-def _pairs(epilogue: FloatEpilogue) -> Pack:
-    """By two channels: biases, then two weights for each tap; the last two of an odd number."""
+def _groups(epilogue: FloatEpilogue, size: int) -> Pack:
+    """By ``size`` channels: biases, then weights for each tap; the last ones overlap, if need be."""
 
     def pack(constants: Sequence[np.ndarray]) -> np.ndarray:
         taps = constants[0].astype(np.float32).reshape(len(constants[0]), -1)
@@ -169,8 +172,8 @@ def _pairs(epilogue: FloatEpilogue) -> Pack:
         if epilogue.bias is not None:
             bias = constants[1].astype(np.float32).reshape(-1)
         columns = np.concatenate([bias[:, None], taps], axis=1)
-        first = np.minimum(np.arange(0, len(taps), 2), len(taps) - 2)
-        return np.stack([columns[first], columns[first + 1]], axis=2).ravel()
+        first = np.minimum(np.arange(0, len(taps), size), len(taps) - size)
+        return np.stack([columns[first + lane] for lane in range(size)], axis=2).ravel()
 
     return pack
 

@@ -19,14 +19,14 @@ _PARTS = {
     "scalar_depthwise": ("scalar.h",),
     "mve_depthwise": ("mve.h",),
     "float_conv": ("float.h",),
-    "float_depthwise": (),
+    "float_depthwise": ("float.h",),
 }
 
 #: Feature -> what goes behind these parts.
 _UNITS = {
-    "fpu": ("float_fpu.h",),
-    "fma": ("float_fpu.h",),
-    "mve-f": ("float_mve.h",),
+    "fpu": ("float_fpu.h", "float_fpu_rows.h"),
+    "fma": ("float_fpu.h", "float_fpu_rows.h"),
+    "mve-f": ("float_mve.h", "float_mve_rows.h"),
 }
 
 _TEMPLATES = jinja2.Environment(
