@@ -3,8 +3,10 @@
 Cortex-M4, from its technical reference manual (DDI 0439, instruction set summary): one cycle per
 instruction but for these. A load takes two cycles and one when the instruction before it is a load
 or store, too, as their phases overlap; a store takes one. A multiple load or store of n registers
-takes 1 + n, a division 2 to 12 (7 here), VFMA and VMLA three, VDIV and VSQRT fourteen. A taken
-branch refills the pipeline: ``REFILL`` cycles more (the manual says 1 to 3).
+takes 1 + n, a double register counting as two, a division 2 to 12 (7 here), VFMA and VMLA three,
+VDIV and VSQRT fourteen. Floating-point arithmetic and conversions take one more where the next
+instruction reads the result, but for the addend of a multiply-accumulate. A taken branch refills
+the pipeline: ``REFILL`` cycles more (the manual says 1 to 3).
 
 Cortex-M7 has no published timings. The model issues two instructions at once where the second does
 not read what the first writes and they are not both memory accesses, both multiplications or both
@@ -22,6 +24,7 @@ from dataclasses import dataclass
 
 REFILL = 2
 _DIVIDE, _FLOAT_DIVIDE, _FUSED = 7, 14, 3
+_FLOAT_RESULTS = ("float", "float-divide", "fused")
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,8 @@ class Step:
     Attributes:
         loads, stores: registers or lanes moved, 0 for what does not touch memory.
         multiplies: it multiplies integers or floats.
-        kind: ``divide``, ``float-divide``, ``fused``, ``branch`` or empty.
+        kind: ``divide``, ``float`` (add, multiply, convert), ``float-divide``, ``fused``,
+            ``branch`` or empty.
         literal: it loads from beside the code.
         reads, writes: numbers of registers.
     """
@@ -78,7 +82,11 @@ def _long(step: Step) -> int:
 
 def _in_order(steps: Sequence[Step]) -> int:
     total, after_memory = 0, False
+    pending: frozenset[int] = frozenset()
     for step in steps:
+        addend = step.writes if step.kind == "fused" else frozenset()
+        total += bool(pending & step.reads - addend)
+        pending = step.writes if step.kind in _FLOAT_RESULTS else frozenset()
         moved = step.loads + step.stores
         if moved > 1:
             total += 1 + moved

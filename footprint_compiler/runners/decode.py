@@ -25,6 +25,7 @@ _PRODUCT = re.compile(
 )
 _DIVISION = re.compile(r"[us]div")
 _FLOAT_DIVISION = re.compile(r"v(div|sqrt)|f(div|sqrt)")
+_FLOAT = re.compile(r"v(add|sub|n?mul|cvt\w*)\.")
 _FUSED = re.compile(r"v(fn?m[as]|n?ml[as])")
 _BRANCH = re.compile(
     r"b(l|x|lx|r|lr)?(\.\w+|eq|ne|cs|hs|cc|lo|mi|pl|vs|vc|hi|ls|ge|lt|gt|le)?(\.w)?"
@@ -75,6 +76,8 @@ class Decoder:
             kind = "float-divide"
         elif self._arm and _FUSED.match(name):
             kind = "fused"
+        elif self._thumb and _FLOAT.match(name):
+            kind = "float"
         return Step(
             loads,
             stores,
@@ -86,7 +89,12 @@ class Decoder:
         )
 
     def _moved(self, name: str, operands: str) -> tuple[int, int]:
-        """(registers loaded, registers stored)."""
+        """(registers loaded, registers stored); on Cortex-M, a double register counts as two."""
+        doubles = self._thumb and re.search(r"(?:^|\{)d\d", operands) is not None
+        if doubles and name.startswith(("vldr", "vldm", "vpop")):
+            return 2 * _listed(operands), 0
+        if doubles and name.startswith(("vstr", "vstm", "vpush")):
+            return 0, 2 * _listed(operands)
         if name.startswith(("ldm", "pop", "vldm", "vpop", "vld1", "ld1", "ld2", "ld3", "ld4")):
             return _listed(operands), 0
         if name.startswith(("stm", "push", "vstm", "vpush", "vst1", "st1", "st2", "st3", "st4")):

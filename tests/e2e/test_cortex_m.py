@@ -1,4 +1,4 @@
-"""The quantized zoo on each Cortex-M: outputs equal to the host's, to the bit, and their cost."""
+"""The zoo on each Cortex-M: quantized outputs equal to the host's, to the bit, and their cost."""
 
 from __future__ import annotations
 
@@ -45,3 +45,18 @@ def test_same_bytes_within_bounds(
     assert built.manifest["footprint"]["flash"]["code_bytes"] <= code
     assert found.instructions is not None
     assert most is None or found.instructions <= most
+
+
+def test_float_within_bounds(
+    zoo: Path, needs_emulator: Callable[[str], None], tmp_path: Path
+) -> None:
+    needs_emulator("cortex-m4")
+    (model,) = (model for model in zoo_models() if model.name == "kws01_dscnn")
+    sample, outputs = next(model.samples())
+    built = fpc.build(model.path, target="cortex-m4", out=tmp_path / "board")
+    found = runners.run(built, sample, count=True)
+    for output, array in outputs.items():
+        np.testing.assert_allclose(found.outputs[output], array, atol=1e-6)
+    assert built.manifest["footprint"]["flash"]["code_bytes"] <= 6_144
+    assert found.instructions is not None
+    assert found.instructions <= 6_700_000

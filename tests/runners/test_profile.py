@@ -98,6 +98,11 @@ THUMB = [
     ("0148", Step(loads=1, literal=True)),  # ldr r0, [pc, #4]
     ("b1eec00a", Step(kind="float-divide")),  # vsqrt.f32 s0, s0
     ("91ed000a", Step(loads=1)),  # vldr s0, [r1]
+    ("91ed000b", Step(loads=2)),  # vldr d0, [r1]
+    ("2ded108b", Step(stores=16)),  # vpush {d8-d15}
+    ("b0ec080a", Step(loads=8)),  # vldmia r0!, {s0-s7}
+    ("30ee200a", Step(kind="float")),  # vadd.f32 s0, s0, s1
+    ("20ee200a", Step(multiplies=True, kind="float")),  # vmul.f32 s0, s0, s1
     ("a0eea00a", Step(multiplies=True, kind="fused")),  # vfma.f32 s0, s1, s1
 ]
 
@@ -133,6 +138,22 @@ LOAD, STORE, WORK = Step(loads=1), Step(stores=1), Step()
 def test_cortex_m4_follows_its_manual(steps: list[Step], cycles: int) -> None:
     assert block_cycles("cortex-m4", steps, 0) == cycles
     assert jump_cycles("cortex-m4", 3) == REFILL + 3
+
+
+def test_cortex_m4_waits_for_float_results_that_are_read_at_once() -> None:
+    first, second, both = frozenset({1}), frozenset({2}), frozenset({1, 2})
+    product = Step(kind="float", writes=first)
+    cases = [
+        ([product, Step(reads=first)], 3),
+        ([product, WORK, Step(reads=first)], 3),
+        ([product, Step(kind="fused", reads=both, writes=first)], 4),  # the addend
+        ([product, Step(kind="fused", reads=both, writes=second)], 5),
+        ([Step(writes=first), Step(reads=first)], 2),
+    ]
+    for steps, cycles in cases:
+        assert block_cycles("cortex-m4", steps, 0) == cycles
+    code = "20ee200a" + "30ee201a"  # vmul.f32 s0, s0, s1; vadd.f32 s2, s0, s1
+    assert block_cycles("cortex-m4", Decoder("thumb").steps(bytes.fromhex(code), 0x1000), 0) == 3
 
 
 def test_literals_wait_for_the_flash() -> None:

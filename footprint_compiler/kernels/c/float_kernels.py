@@ -164,7 +164,7 @@ def _sliding(shape: ConvShape) -> tuple[int, int, int] | None:
 
 
 def _groups(epilogue: FloatEpilogue, size: int) -> Pack:
-    """By ``size`` channels: biases, then weights for each tap; the last ones overlap, if need be."""
+    """By ``size`` channels: biases, then weights for each tap; the last group is always full."""
 
     def pack(constants: Sequence[np.ndarray]) -> np.ndarray:
         taps = constants[0].astype(np.float32).reshape(len(constants[0]), -1)
