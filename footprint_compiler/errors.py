@@ -16,6 +16,7 @@ EXIT_ACCURACY = 5
 EXIT_DEVICE = 6
 EXIT_TOOLCHAIN = 7
 EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
 
 
 class FpcError(Exception):
@@ -190,6 +191,13 @@ class InterruptedByUser(FpcError):  # noqa: N818 - it is not an error of the pro
     id = "FPC-E130"
     exit_code = EXIT_INTERRUPTED
     default_remedy = "Nothing was written; run the command again."
+
+
+class Terminated(InterruptedByUser):
+    """SIGTERM."""
+
+    id = "FPC-E143"
+    exit_code = EXIT_TERMINATED
 
 
 class AccuracyError(FpcError):

@@ -1,4 +1,4 @@
-"""Ctrl-C stays Ctrl-C, also where a library turns it into an error of its own.
+"""Ctrl-C stays Ctrl-C where a library turns it into an error of its own; SIGTERM ends as tidily.
 
 TVM passes Python's exceptions through C++ by the names that it knows; an unknown one comes back
 as a RuntimeError. Other libraries wrap what their callbacks raise. So the exception has its name
@@ -16,36 +16,46 @@ from types import FrameType
 
 @dataclass
 class Interrupts:
-    """Whether the user has pressed Ctrl-C since the watch began."""
+    """Whether the user has pressed Ctrl-C, or something asked the program to end (SIGTERM)."""
 
     pressed: bool = False
+    terminated: bool = False
 
 
 @contextmanager
 def watch_interrupts() -> Iterator[Interrupts]:
-    """Remember Ctrl-C beside raising KeyboardInterrupt as Python does.
+    """Remember Ctrl-C beside raising KeyboardInterrupt as Python does; SIGTERM raises it, too.
 
-    Where Python does not raise it (another handler is set, or this is not the main thread),
-    nothing changes and ``pressed`` stays False.
+    So temporary files go away and child processes end. Where a signal has another handler, or this
+    is not the main thread, nothing changes for it and its flag stays False.
     """
     seen = Interrupts()
 
-    def remember(number: int, frame: FrameType | None) -> None:
+    def press(number: int, frame: FrameType | None) -> None:
         seen.pressed = True
         signal.default_int_handler(number, frame)
 
-    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield seen
-        return
+    def terminate(number: int, frame: FrameType | None) -> None:
+        seen.terminated = True
+        signal.default_int_handler(number, frame)
+
+    usual = (
+        (signal.SIGINT, signal.default_int_handler, press),
+        (signal.SIGTERM, signal.SIG_DFL, terminate),
+    )
+    changed = []
     try:
-        signal.signal(signal.SIGINT, remember)
+        for number, before, handler in usual:
+            if signal.getsignal(number) is before:
+                signal.signal(number, handler)
+                changed.append((number, before))
     except ValueError:  # not the main thread
-        yield seen
-        return
+        changed.clear()
     try:
         yield seen
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number, before in changed:
+            signal.signal(number, before)
 
 
 def name_interrupts_for_tvm() -> None:

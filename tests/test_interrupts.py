@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 
 import pytest
 import tvm_ffi
@@ -32,6 +33,17 @@ def test_an_interrupt_that_a_library_wraps_is_reported_as_one(capsys):
 
     assert guard(wrapped, as_json=False, debug=False) == 130
     assert "error FPC-E130: interrupted" in capsys.readouterr().err
+
+
+def test_a_request_to_end_cleans_up_and_has_its_own_code(tmp_path, capsys):
+    def work() -> None:
+        with tempfile.TemporaryDirectory(dir=tmp_path):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    assert guard(work, as_json=False, debug=False) == 143
+    assert "error FPC-E143: terminated" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_an_error_without_an_interrupt_is_itself(capsys):

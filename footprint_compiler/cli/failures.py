@@ -23,6 +23,7 @@ from footprint_compiler.errors import (
     InterruptedByUser,
     ModelLimitError,
     OutputError,
+    Terminated,
     UnsupportedModelError,
     UsageError,
 )
@@ -57,6 +58,9 @@ def _guard(run: Callable[[], object], as_json: bool, debug: bool, interrupts: In
         failure = as_failure(error)
         if interrupts.pressed and not isinstance(failure, InterruptedByUser):
             failure = InterruptedByUser("interrupted")
+        if interrupts.terminated:
+            is_told = isinstance(failure, InterruptedByUser)
+            failure = Terminated("terminated", failure.remedy if is_told else None)
         report(failure, as_json)
         return failure.exit_code
     return result if isinstance(result, int) else EXIT_OK

@@ -22,7 +22,8 @@ from footprint_compiler.cli.tune import tune
 from footprint_compiler.cli.validate import validate
 
 EPILOG = """Exit codes: 0 done, 1 internal error, 2 usage, 3 budget missed, 4 unsupported model,
-5 accuracy gate, 6 device or runner, 7 toolchain missing, 130 interrupted."""
+5 accuracy gate, 6 device or runner, 7 toolchain missing, 130 interrupted,
+143 terminated."""
 
 
 @click.group(cls=FpcGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
