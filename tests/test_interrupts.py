@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.abc
 import os
 import signal
+import sys
 import tempfile
 
 import pytest
 import tvm_ffi
 
+from footprint_compiler.cli import start
 from footprint_compiler.cli.failures import guard
 from footprint_compiler.interrupts import name_interrupts_for_tvm, watch_interrupts
 
@@ -70,3 +73,17 @@ def test_the_handler_of_the_caller_is_respected_and_restored():
         assert not seen.pressed
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupt_while_modules_are_loaded_has_no_traceback(monkeypatch, capsys):
+    class Pressed(importlib.abc.MetaPathFinder):
+        def find_spec(self, name, path, target=None):
+            if name == "footprint_compiler.cli.main":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "footprint_compiler.cli.main", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Pressed(), *sys.meta_path])
+    with pytest.raises(SystemExit) as leaving:
+        start.main()
+    assert leaving.value.code == 130
+    assert capsys.readouterr().err.startswith("error FPC-E130: interrupted\n")
