@@ -49,6 +49,9 @@ class BuildOptions:
         pools: RAM pools of the target for the arena, in a list with commas, the first for inputs
             and outputs; ``"auto"`` for all; None for the one that the target prefers.
         max_ram, max_flash: bytes that the artifact may need; None: any.
+        arena_section, weights_section: ELF sections for the arena, by the header's macro for its
+            declaration, and for weights in the library; None: the compiler's own for zeros, and
+            ``.rodata.<name>_weights``.
         threads: that an inference may use; with more than one no kernel runs row by row.
         max_slowdown: instructions that running chains of layers row by row may add, as a fraction.
         tuning_records: ``"shipped"`` (those that come with fpc), ``"none"``, or a folder.
@@ -70,6 +73,8 @@ class BuildOptions:
     keep_tensors: bool = False
     solve_nodes: int = SOLVE_NODES
     pools: str | None = None
+    arena_section: str | None = None
+    weights_section: str | None = None
     max_ram: int | None = None
     max_flash: int | None = None
     optimize_for: str = "balanced"

@@ -9,7 +9,7 @@
 #include "digits.h"
 
 /* All the RAM that the model needs, apart from DIGITS_STACK_BYTES of stack. */
-static unsigned char arena[DIGITS_ARENA_BYTES] __attribute__((aligned(DIGITS_ARENA_ALIGN)));
+static unsigned char arena[DIGITS_ARENA_BYTES] DIGITS_ARENA_ATTRIBUTES;
 
 /* A seven, as drawn: 8x8 pixels from 0 (paper) to 16 (ink). */
 static const unsigned char pixels[64] = {

@@ -100,6 +100,12 @@ def _number_or_text(content: str) -> str | int | float:
     help="RAM of the target for the arena; hot tensors in the fastest.",
 )
 @click.option(
+    "--arena-section",
+    metavar="NAME",
+    help="Section of the arena, in the macro of the header that declares it.",
+)
+@click.option("--weights-section", metavar="NAME", help="Section of the weights in the library.")
+@click.option(
     "--max-ram", callback=parse_size, metavar="64KiB", help="Refuse a build that needs more RAM."
 )
 @click.option(

@@ -83,7 +83,11 @@ def emit_bundle(
     align = 16 if target.is_bare_metal else 64
     packed = pack_together([member.program for member in members], align)
     interfaces = [
-        Interface(one.program, one.plan, block, False, target.name, one.model_sha256)
+        Interface(
+            *(one.program, one.plan, block, False, target.name, one.model_sha256),
+            arena_section=options.arena_section,
+            weights_section=options.weights_section,
+        )
         for one, block in zip(members, packed, strict=True)
     ]
     alone = replace(options, format="tar", max_ram=None, max_flash=None, weights="flash")
@@ -195,6 +199,7 @@ def _weights_object(
     (toolchain.folder / "weights.bin").write_bytes(block.data)
     source = _TEMPLATES.get_template("shared_weights.S.j2").render(
         name=name,
+        section=interfaces[0].weights_section or f".rodata.{name}_weights",
         models=[interface.program.name for interface in interfaces],
         align=block.align_bytes,
         size_bytes=len(block.data),
@@ -252,6 +257,7 @@ def _header(
         headers=headers,
         footprint=footprint,
         arena_align=_align(interfaces),
+        arena_section=interfaces[0].arena_section,
     )
 
 

@@ -32,6 +32,7 @@ from footprint_compiler.codegen.merge import merge_objects
 from footprint_compiler.codegen.pages import pack_pages
 from footprint_compiler.codegen.pool_use import use_of_pools
 from footprint_compiler.codegen.read import open_artifact
+from footprint_compiler.codegen.section_names import check_sections
 from footprint_compiler.codegen.stack import worst_case_stack
 from footprint_compiler.codegen.staging import (
     check_output_file,
@@ -87,6 +88,7 @@ def emit_artifact(
         OutputError: ``out`` cannot be written.
         UsageError: the program's name is not a C identifier.
     """
+    check_sections(options)
     if not _IDENTIFIER.fullmatch(program.name):
         raise UsageError(f"{program.name!r} is not a C identifier", "Give one with --name.")
     check_output(out, options.format)
@@ -104,6 +106,8 @@ def emit_artifact(
         options.threads,
         options.weights == "ram",
         pages,
+        options.arena_section,
+        options.weights_section,
     )
     with _scratch_folder() as folder:
         toolchain = find_toolchain(target, options.cc, folder, options.optimize_for == "size")

@@ -55,6 +55,8 @@ class Interface:
     threads: int = 1
     ram_weights: bool = False
     pages: Pages | None = None
+    arena_section: str | None = None
+    weights_section: str | None = None
 
     @property
     def public_symbols(self) -> tuple[str, ...]:
@@ -117,6 +119,7 @@ class Interface:
             weights_bytes=len(self.weights.data),
             page_buffer_bytes=self.pages.buffer_bytes if self.pages is not None else 0,
             page_bytes=self.pages.page_bytes if self.pages is not None else 0,
+            arena_section=self.arena_section,
         )
 
     def render_entry(self) -> str:
@@ -154,6 +157,7 @@ class Interface:
         """Assembler source that includes the weights from ``file``; ``@`` is a comment on Arm."""
         return _TEMPLATES.get_template("weights.S.j2").render(
             name=self.program.name,
+            section=self.weights_section or f".rodata.{self.program.name}_weights",
             align=self.weights.align_bytes,
             size_bytes=len(self.weights.data),
             file=file,

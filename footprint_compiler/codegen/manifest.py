@@ -75,13 +75,18 @@ def describe(build: Build, files: Mapping[str, str], sha256: Mapping[str, str]) 
             {"layer": layer, "operator": operator, "reason": reason}
             for layer, operator, reason in program.float_islands
         ],
-        "arena": {"bytes": interface.arena_bytes, "align_bytes": plan.align_bytes},
+        "arena": {
+            "bytes": interface.arena_bytes,
+            "align_bytes": plan.align_bytes,
+            "section": interface.arena_section,
+        },
         "more_arenas": [
             {"pool": arena.pool, "bytes": arena.size_bytes, "macro": arena.macro}
             for arena in interface.more_arenas
         ],
         "weights": {
             "mode": interface.weights_mode,
+            "section": interface.weights_section,
             "bytes": len(interface.weights.data),
             "align_bytes": interface.weights.align_bytes,
             **_pages(interface),

@@ -149,8 +149,12 @@ def place_parts(machine: str, parts: Parts) -> dict[str, str]:
     return chosen
 
 
-def linker_script(machine: str, chosen: dict[str, str]) -> str:
-    """The GNU ld script that puts every part where ``place_parts`` chose."""
+def linker_script(machine: str, chosen: dict[str, str], weights: str = ".rodata") -> str:
+    """The GNU ld script that puts every part where ``place_parts`` chose.
+
+    Args:
+        weights: section of the weights in the library.
+    """
     board = find_board(machine)
     code, data = board.regions[0].name, board.regions[1].name
     memory = "\n".join(
@@ -165,9 +169,21 @@ MEMORY
 SECTIONS
 {{
   .vectors : {{ KEEP(*(.vectors)) }} > {code}
-  .text : {{ *(.text .text.*) }} > {code}
+  .text : ALIGN(4)
+  {{
+    fpc_text_start = .;
+    *(.text .text.*)
+    . = ALIGN(4);
+    fpc_text_end = .;
+  }} > {code}
   .ARM.exidx : {{ *(.ARM.exidx*) }} > {code}
-  .rodata : {{ *(.rodata .rodata.* .srodata*) }} > {chosen["rodata"]}
+  .rodata : ALIGN(4)
+  {{
+    fpc_rodata_start = .;
+    *(.rodata .rodata.* .srodata* {weights})
+    . = ALIGN(4);
+    fpc_rodata_end = .;
+  }} > {chosen["rodata"]}
   .data : {{ *(.data .data.* .got .got.*) }} > {data}
   .fpc_arena (NOLOAD) : {{ *(.bss.fpc_arena) }} > {chosen["arena"]}
   .fpc_stack (NOLOAD) : {{ *(.bss.fpc_stack) }} > {chosen["stack"]}

@@ -31,6 +31,7 @@ typedef struct {
     uint32_t stack_overflow; /* 1: the whole painted stack was used */
     uint32_t first_hash;     /* of the outputs of the first and of the last run */
     uint32_t last_hash;
+    uint32_t flash_changed; /* 1: code or constants are not what they were */
 } report;
 
 static struct {
@@ -231,7 +232,7 @@ static void examine(report *found)
 int main(void)
 {
     request asked;
-    report found = {MAGIC, 0, 0, 0, 0, 0, 0, 0, 0, 0};
+    report found = {MAGIC, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
     Model_CTX ctx;
     int file = port_open("in.bin", 0);
     need(file >= 0 && port_read(file, &asked, sizeof asked) == 0, "cannot read in.bin\n");
@@ -244,11 +245,13 @@ int main(void)
 #endif
     if (asked.trap_unaligned)
         port_trap_unaligned();
+    uint32_t flash = port_hash_flash();
     found.init_result = start(&ctx);
     (void)measured(one_instruction, &ctx);
     if (found.init_result == 0)
         run(&ctx, &asked, file, &found);
     examine(&found);
+    found.flash_changed = port_hash_flash() != flash;
     port_close(file);
 
     file = port_open("out.bin", 1);

@@ -191,7 +191,9 @@ def build_harness(artifact: Artifact, machine: Machine) -> Path:
     script = ""
     if machine.is_bare_metal:
         board = machine.runner.machine
-        script = linker_script(board, place_parts(board, _parts(artifact, library, stack_bytes)))
+        section = str(artifact.manifest.get("weights", {}).get("section") or ".rodata")
+        chosen = place_parts(board, _parts(artifact, library, stack_bytes))
+        script = linker_script(board, chosen, section)
     key = key_of(
         [
             library.archive.read_bytes(),

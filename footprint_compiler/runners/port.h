@@ -23,6 +23,9 @@ void port_say(const char *text);
 /* From here on an unaligned access is a fault, where the core can do that. */
 void port_trap_unaligned(void);
 
+/* A hash of all code and constants, where they lie in memory that has to stay as it is; else 0. */
+uint32_t port_hash_flash(void);
+
 void port_exit(int status) __attribute__((noreturn));
 
 /* In port_linux.c only: nanoseconds of a clock that never goes back, zeroed pages (NULL: there are

@@ -70,6 +70,18 @@ void port_trap_unaligned(void)
     CONFIGURATION_CONTROL |= UNALIGN_TRP;
 }
 
+extern const uint32_t fpc_text_start[], fpc_text_end[], fpc_rodata_start[], fpc_rodata_end[];
+
+uint32_t port_hash_flash(void)
+{
+    uint32_t hash = 2166136261u;
+    for (const uint32_t *word = fpc_text_start; word < fpc_text_end; word++)
+        hash = (hash ^ *word) * 16777619u;
+    for (const uint32_t *word = fpc_rodata_start; word < fpc_rodata_end; word++)
+        hash = (hash ^ *word) * 16777619u;
+    return hash;
+}
+
 void port_exit(int status)
 {
     uint32_t arguments[2] = {STOPPED_APPLICATION_EXIT, (uint32_t)status};

@@ -14,7 +14,7 @@ from footprint_compiler.runtime.check import numpy_dtype
 
 MAGIC = 0x31435046
 _REQUEST = struct.Struct("<III")
-_REPORT = struct.Struct("<IiiIIIIIII")
+_REPORT = struct.Struct("<IiiIIIIIIII")
 
 #: What the C API returns for success.
 OK = 0
@@ -33,6 +33,7 @@ class Report:
     stack_overflow: int
     first_hash: int
     last_hash: int
+    flash_changed: int = 0
 
 
 def encode_request(arrays: Sequence[np.ndarray], runs: int, trap_unaligned: bool) -> bytes:
@@ -78,8 +79,8 @@ def check_report(report: Report, stack_bytes: int) -> None:
         stack_bytes: the worst case that the manifest states.
 
     Raises:
-        RunnerError: init or invoke failed, more stack than stated, a write outside the arena, or
-            two runs on the same inputs that differ.
+        RunnerError: init or invoke failed, more stack than stated, a write outside the arena or to
+            code and constants, or two runs on the same inputs that differ.
     """
     if report.init_result != OK:
         raise RunnerError(f"init returned {report.init_result}")
@@ -97,6 +98,11 @@ def check_report(report: Report, stack_bytes: int) -> None:
             f"the model wrote outside its arena: {report.guards_below} guard bytes below and "
             f"{report.guards_above} above it changed",
             "Do not use this build: its memory plan or a kernel is wrong. Please report it.",
+        )
+    if report.flash_changed:
+        raise RunnerError(
+            "the model wrote over its code or constants",
+            "Do not use this build: a kernel is wrong. Please report it.",
         )
     if report.first_hash != report.last_hash:
         raise RunnerError(

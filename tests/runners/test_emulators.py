@@ -153,6 +153,16 @@ def test_an_unaligned_access_is_a_fault_when_asked(name: str, artifact_for: Make
     assert runners.run(artifact, demo_input()).arena_bytes_touched >= 64
 
 
+@pytest.mark.parametrize("name", ["cortex-m0plus", "cortex-m33", "cortex-m55"])
+def test_a_write_to_constants_is_seen(name: str, artifact_for: MakeArtifact) -> None:
+    body = """
+        static const unsigned char table[8] = {1, 2, 3, 4, 5};
+        ((volatile unsigned char *)(uintptr_t)table)[2] = 9;
+    """
+    with pytest.raises(RunnerError, match="wrote over its code or constants"):
+        runners.run(artifact_for(name, body), demo_input())
+
+
 @pytest.mark.parametrize("name", ["arm64", "cortex-m7"])
 def test_bench_in_an_emulator_gives_instructions(name: str, artifact_for: MakeArtifact) -> None:
     artifact = artifact_for(name)

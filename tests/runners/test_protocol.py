@@ -48,7 +48,7 @@ def test_outputs_of_another_size_are_refused(size: int) -> None:
 
 
 def test_a_report_is_read_back_and_checked() -> None:
-    data = struct.pack("<IiiIIIIIII", MAGIC, 0, 0, 64, 100, 0, 0, 0, 7, 7)
+    data = struct.pack("<IiiIIIIIIII", MAGIC, 0, 0, 64, 100, 0, 0, 0, 7, 7, 0)
     assert decode_report(data) == GOOD
     check_report(GOOD, 100)
     for damaged in (data[:-1], b"\0" + data[1:], b""):
@@ -66,6 +66,7 @@ def test_a_report_is_read_back_and_checked() -> None:
         ((0, 0, 64, 100, 1, 0, 0, 7, 7), "1 guard bytes below and 0 above"),
         ((0, 0, 64, 100, 0, 2, 0, 7, 7), "0 guard bytes below and 2 above"),
         ((0, 0, 64, 100, 0, 0, 0, 7, 8), "two runs"),
+        ((0, 0, 64, 100, 0, 0, 0, 7, 7, 1), "wrote over its code or constants"),
     ],
 )
 def test_each_broken_guarantee_is_named(values: tuple[int, ...], words: str) -> None:

@@ -37,6 +37,13 @@ extern "C" {
 /* Bytes and alignment of the block given to net_init. */
 #define NET_ARENA_BYTES 768
 #define NET_ARENA_ALIGN 64
+/* For its declaration, with the section of NET_ARENA_SECTION where that is defined:
+ *   static unsigned char arena[NET_ARENA_BYTES] NET_ARENA_ATTRIBUTES; */
+#ifdef NET_ARENA_SECTION
+#define NET_ARENA_ATTRIBUTES __attribute__((aligned(NET_ARENA_ALIGN), section(NET_ARENA_SECTION)))
+#else
+#define NET_ARENA_ATTRIBUTES __attribute__((aligned(NET_ARENA_ALIGN)))
+#endif
 /* Alignment of the weights given to net_init; they are in net.weights.bin. */
 #define NET_WEIGHTS_ALIGN 64
 
