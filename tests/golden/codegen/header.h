@@ -10,7 +10,7 @@
  *   1  mean  float32 scalar, 4 bytes at 0
  *
  * Use:
- *   static unsigned char arena[NET_ARENA_BYTES] __attribute__((aligned(NET_ARENA_ALIGN)));
+ *   static unsigned char arena[NET_ARENA_BYTES] NET_ARENA_ATTRIBUTES;
  *   net_ctx ctx;
  *   net_init(&ctx, arena, sizeof arena);
  *   write net_input(&ctx, 0);  net_invoke(&ctx);  read net_output(&ctx, 0);

@@ -10,7 +10,7 @@
  *   1  mean  float32 scalar, 4 bytes at 0
  *
  * Use:
- *   static unsigned char arena[NET_ARENA_BYTES] __attribute__((aligned(NET_ARENA_ALIGN)));
+ *   static unsigned char arena[NET_ARENA_BYTES] NET_ARENA_ATTRIBUTES;
  *   net_ctx ctx;
  *   static unsigned char pages[NET_PAGE_BUFFER_BYTES] __attribute__((aligned(NET_PAGE_ALIGN)));
  *   static const net_pager pager = {user, load, wait};
