@@ -17,6 +17,7 @@ from footprint_compiler.frontend.bind import bind_inputs
 from footprint_compiler.frontend.codes_io import take_codes
 from footprint_compiler.frontend.context import Context
 from footprint_compiler.frontend.driver import Driver
+from footprint_compiler.frontend.lift_convolutions import lift_convolutions
 from footprint_compiler.frontend.limits import check_graph
 from footprint_compiler.frontend.load import load_model
 from footprint_compiler.frontend.qoperator import rewrite_quantized_operators
@@ -62,7 +63,8 @@ def import_model(
     codes: dict[str, TensorSpec] = {}
     if io == "int8":
         simple, inputs, codes = take_codes(simple, inputs)
-    module, outputs, driver = _convert(sink_dequantize(simple), inputs, fixed)
+    lifted = lift_convolutions(sink_dequantize(simple), only_quantized=True)
+    module, outputs, driver = _convert(lifted, inputs, fixed)
     inputs = annotate_inputs(simple.graph, inputs)
     outputs = annotate_outputs(simple.graph, outputs)
     outputs = tuple(

@@ -7,10 +7,14 @@ output (before its clamp) over the calibration samples,
 
 with h the rectified sigmoid, by Adam, in NumPy. The regularizer drives h to 0 or 1; beta falls
 from 20 to 2. x' is the quantized input that the layer will see, x the one of the float model.
+
+Few rows fit many weights by chance: a layer keeps what it learned only where its output also gets
+better on rows that were held back, of other samples where there are some.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import ml_dtypes
@@ -23,6 +27,7 @@ from footprint_compiler.quantize.affine import MAX_WEIGHT, Learned
 from footprint_compiler.quantize.edit import attribute, constant_of, integers, name_of
 from footprint_compiler.quantize.insert import bias_of
 from footprint_compiler.quantize.workbench import Recipe, Workbench
+from footprint_compiler.samples import Sample
 
 STEPS = 600
 ROWS = 3072
@@ -49,6 +54,16 @@ class Problem:
     weights: np.ndarray
     scale: np.ndarray
 
+    def at(self, rows: slice | np.ndarray) -> Problem:
+        """The same for some of the rows."""
+        return replace(self, inputs=self.inputs[:, rows], outputs=self.outputs[:, rows])
+
+    def errors(self, codes: np.ndarray) -> np.ndarray:
+        """Squared error with these codes, (groups, N)."""
+        weights = (self.scale * codes).astype(np.float32)
+        difference = self.inputs @ weights.transpose(0, 2, 1) - self.outputs
+        return np.asarray((difference**2).sum(axis=1, dtype=np.float64))
+
 
 def adaround(bench: Workbench, recipe: Recipe, reporter: Reporter) -> Recipe:
     """The recipe with learned codes for convolutions and matrix products.
@@ -60,7 +75,7 @@ def adaround(bench: Workbench, recipe: Recipe, reporter: Reporter) -> Recipe:
     steps = bench.weights(scheme, recipe, bench.activations(scheme, recipe))
     codes = dict(recipe.codes)
     known: dict[bytes, np.ndarray] = {}
-    samples = bench.calibration[:MAX_SAMPLES]
+    samples, learning = _divided(bench)
     plain, quantized = Walk(bench.proto, samples), Walk(bench.assemble(recipe), samples)
     written = {node.name: node for node in bench.assemble(recipe).graph.node}
     rng = np.random.default_rng(0)
@@ -78,7 +93,7 @@ def adaround(bench: Workbench, recipe: Recipe, reporter: Reporter) -> Recipe:
         wanted = plain.advance(name_of(node.outputs[0]))
         for given, want in zip(seen, wanted, strict=True):
             x, y = _as_rows(node, weights, given, want, bias)
-            pick = rng.permutation(x.shape[1])[: max(ROWS // len(samples), 1)]
+            pick = rng.permutation(x.shape[1])[: max(ROWS // learning, 1)]
             rows.append(x[:, pick])
             results.append(y[:, pick])
         key = weights.tobytes() + chosen.scale.tobytes()
@@ -86,7 +101,7 @@ def adaround(bench: Workbench, recipe: Recipe, reporter: Reporter) -> Recipe:
             problem = _problem(
                 node, weights, chosen.scale, np.concatenate(rows, 1), np.concatenate(results, 1)
             )
-            solved = solve(problem, rng, most=MAX_WEIGHT[chosen.bits])
+            solved = _learn(problem, sum(r.shape[1] for r in rows[learning:]), rng, chosen.bits)
             known[key] = _shaped(node, weights, solved)
         solved = known[key]
         codes[name, chosen.bits] = Learned(solved, chosen.scale)
@@ -95,6 +110,35 @@ def adaround(bench: Workbench, recipe: Recipe, reporter: Reporter) -> Recipe:
         quantized.replace(store, solved.astype(kind))
         reporter.progress(done + 1, len(scheme.linear))
     return replace(recipe, codes=codes)
+
+
+def _divided(bench: Workbench) -> tuple[list[Sample], int]:
+    """Samples to learn from and then those that judge, and how many learn."""
+    learning = bench.calibration[:MAX_SAMPLES]
+    if bench.held_back[0] is bench.calibration[0]:
+        return learning, len(learning)
+    judging = bench.held_back[: max(MAX_SAMPLES // 4, 1)]
+    return [*learning, *judging], len(learning)
+
+
+def _learn(problem: Problem, judging: int, rng: np.random.Generator, bits: int) -> np.ndarray:
+    """Learned codes, or those to nearest where the last ``judging`` rows get no better by them.
+
+    Args:
+        judging: where it is 0, a part of all rows judges.
+    """
+    most = MAX_WEIGHT[bits]
+    rows = problem.inputs.shape[1]
+    if judging == 0:
+        judging = rows // 4
+        problem = problem.at(rng.permutation(rows))
+    nearest = np.clip(np.rint(problem.weights), -most, most)
+    if judging == 0:
+        return nearest
+    learned = solve(problem.at(slice(0, rows - judging)), rng, most=most)
+    judges = problem.at(slice(rows - judging, rows))
+    better = judges.errors(learned).sum() < judges.errors(nearest).sum()
+    return learned if better else nearest
 
 
 def solve(
@@ -108,43 +152,58 @@ def solve(
     floor = np.floor(problem.weights)
     rest = np.clip(problem.weights - floor, 1e-3, 1 - 1e-3)
     low, high = STRETCH
-    v = -np.log((high - low) / (rest - low) - 1)
+    # In float32: half the memory to move, and what counts is which side of 0 each v ends on.
+    v = -np.log((high - low) / (rest - low) - 1).astype(np.float32)
+    base, scale = (problem.scale * floor).astype(np.float32), problem.scale.astype(np.float32)
+    inputs, outputs = (x.astype(np.float32) for x in (problem.inputs, problem.outputs))
     first, second = np.zeros_like(v), np.zeros_like(v)
-    rows = problem.inputs.shape[1]
-    norm = max(float(np.mean(problem.outputs**2)), 1e-30)
+    norm = max(float(np.mean(outputs**2, dtype=np.float64)), 1e-30)
+    slope_of = _slopes(inputs, outputs, rng)
     for step in range(1, steps + 1):
-        pick = rng.integers(0, rows, min(BATCH, rows))
-        x, y = problem.inputs[:, pick], problem.outputs[:, pick]
         sigmoid = 1 / (1 + np.exp(-v))
         stretched = sigmoid * (high - low) + low
         h = np.clip(stretched, 0, 1)
-        slope = np.where((stretched > 0) & (stretched < 1), sigmoid * (1 - sigmoid), 0.0)
-        slope *= high - low
-        error = x @ (problem.scale * (floor + h)).transpose(0, 2, 1) - y
-        gradient = error.transpose(0, 2, 1) @ x * problem.scale * (2 / (norm * error.size))
+        gradient = slope_of(base + scale * h) * (scale * (2 * v.size / norm))
         if step > steps // 5:
             progress = (step - steps // 5) / (steps - steps // 5)
             beta = 2 + 18 * (1 - progress)
             centred = 2 * h - 1
-            pull = -2 * beta * np.abs(centred) ** (beta - 1) * np.sign(centred)
-            gradient = gradient + STRENGTH / v.size * pull
-        gradient = gradient * slope * v.size
-        first = 0.9 * first + 0.1 * gradient
-        second = 0.999 * second + 0.001 * gradient**2
-        v = v - RATE * (first / (1 - 0.9**step)) / (np.sqrt(second / (1 - 0.999**step)) + 1e-8)
+            pull = np.abs(centred) ** np.float32(beta - 1) * np.sign(centred)
+            gradient -= np.float32(STRENGTH * 2 * beta) * pull
+        inside = (stretched > 0) & (stretched < 1)
+        gradient *= np.where(inside, sigmoid * (1 - sigmoid) * (high - low), np.float32(0))
+        first += np.float32(0.1) * (gradient - first)
+        second += np.float32(0.001) * (gradient**2 - second)
+        spread = np.sqrt(second / (1 - 0.999**step)) + np.float32(1e-8)
+        v -= RATE / (1 - 0.9**step) * first / spread
     learned = floor + (1 / (1 + np.exp(-v)) * (high - low) + low >= 0.5)
-    return _better(problem, learned, np.rint(problem.weights), most)
+    learned = np.clip(learned, -most, most)
+    nearest = np.clip(np.rint(problem.weights), -most, most)
+    better = problem.errors(learned) < problem.errors(nearest)
+    return np.where(better[:, :, None], learned, nearest)
 
 
-def _better(problem: Problem, learned: np.ndarray, nearest: np.ndarray, most: int) -> np.ndarray:
-    """For every output channel the codes with less error."""
-    errors = []
-    for codes in (learned, nearest):
-        clipped = np.clip(codes, -most, most)
-        got = problem.inputs @ (problem.scale * clipped).transpose(0, 2, 1)
-        errors.append(((got - problem.outputs) ** 2).sum(axis=1))
-    chosen = np.where((errors[0] < errors[1])[:, :, None], learned, nearest)
-    return np.clip(chosen, -most, most)
+def _slopes(
+    inputs: np.ndarray, outputs: np.ndarray, rng: np.random.Generator
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Half the gradient of the mean squared error by the weights: of all rows where their products
+    with each other are small, else of a batch of them.
+    """
+    _, rows, width = inputs.shape
+    count = outputs.shape[0] * outputs.shape[2]
+    if width <= 2 * BATCH:
+        squares = inputs.transpose(0, 2, 1) @ inputs / (rows * count)
+        targets = outputs.transpose(0, 2, 1) @ inputs / (rows * count)
+        return lambda weights: weights @ squares - targets
+
+    def of_batch(weights: np.ndarray) -> np.ndarray:
+        pick = rng.integers(0, rows, min(BATCH, rows))
+        x = inputs[:, pick]
+        error = x @ weights.transpose(0, 2, 1) - outputs[:, pick]
+        found: np.ndarray = error.transpose(0, 2, 1) @ x / np.float32(error.size)
+        return found
+
+    return of_batch
 
 
 def _is_learnable(node: ir.Node) -> bool:
@@ -190,7 +249,7 @@ def _problem(
     plain = weights if node.op_type == "Conv" else weights.T
     kernel = plain.reshape(groups, plain.shape[0] // groups, -1).astype(np.float64)
     steps = scale.astype(np.float64).reshape(groups, -1, 1)
-    return Problem(x.astype(np.float64), y.astype(np.float64), kernel / steps, steps)
+    return Problem(x, y, kernel / steps, steps)
 
 
 def _shaped(node: ir.Node, weights: np.ndarray, codes: np.ndarray) -> np.ndarray:

@@ -36,7 +36,8 @@ HOPELESS = 1e6
 def fragile_nodes(bench: Workbench, recipe: Recipe, reporter: Reporter) -> dict[str, str]:
     """Names of the nodes that should stay in float, and why."""
     scheme = bench.scheme(recipe)
-    return _around(bench.model.graph, scheme, _noisy(bench, recipe, reporter))
+    bits = bench.widths(scheme, recipe).bits
+    return _around(bench.model.graph, scheme, _noisy(bench, recipe, reporter), bits)
 
 
 def joints(bench: Workbench, recipe: Recipe, reporter: Reporter) -> dict[str, str]:
@@ -91,7 +92,9 @@ def insert(bench: Workbench, scheme: Scheme, activations: Mapping[str, Affine]) 
     return insert_qdq(bench.model, replace(scheme, linear=()), activations, {})
 
 
-def _around(graph: ir.Graph, scheme: Scheme, bad: Mapping[str, float]) -> dict[str, str]:
+def _around(
+    graph: ir.Graph, scheme: Scheme, bad: Mapping[str, float], bits: Mapping[str, int]
+) -> dict[str, str]:
     heads = {tail: head for head, tail in scheme.tails.items()}
     found = {}
     for node in graph:
@@ -106,7 +109,7 @@ def _around(graph: ir.Graph, scheme: Scheme, bad: Mapping[str, float]) -> dict[s
         if hit:
             noise, tensor = hit[-1]
             level = -10 * float(np.log10(max(noise, 1e-20)))
-            found[name_of(node)] = f"8 bits for {tensor!r} alone leave {level:.1f} dB"
+            found[name_of(node)] = f"{bits[tensor]} bits for {tensor!r} alone leave {level:.1f} dB"
     return found
 
 

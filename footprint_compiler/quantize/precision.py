@@ -103,15 +103,15 @@ def widths(graph: ir.Graph, scheme: Scheme, asked: Mapping[str, str]) -> Widths:
         groups = {scheme.tensors[name] for name in names if name in scheme.tensors}
         wide.update(name for name, group in scheme.tensors.items() if group in groups)
 
-    read = {name_of(v) for node in nodes for v in data_inputs(node)}
+    links = [_ends(node, scheme) for node in nodes if name_of(node) not in scheme.linear]
+    fed = _reaching({name_of(v) for node in layers for v in data_inputs(node)}, links)
     for node in layers:
         if asked[name_of(node)] == "int16a":
             widen(name_of(v) for v in data_inputs(node))
             result = name_of(node.outputs[0])
             end = scheme.tails.get(result, result)
-            if end not in read:
+            if end not in fed:
                 widen([end])
-    links = [_ends(node, scheme) for node in nodes if name_of(node) not in scheme.linear]
     size = -1
     while size != len(wide):
         size = len(wide)
@@ -125,6 +125,17 @@ def widths(graph: ir.Graph, scheme: Scheme, asked: Mapping[str, str]) -> Widths:
         for node in layers
     }
     return Widths({name: 16 if name in wide else 8 for name in scheme.tensors}, found)
+
+
+def _reaching(read: set[str], links: Iterable[Iterable[str]]) -> set[str]:
+    """The tensors ``read`` and all that get the width of one of them."""
+    found, size = set(read), -1
+    while size != len(found):
+        size = len(found)
+        for ends in links:
+            if found.intersection(ends):
+                found.update(ends)
+    return found
 
 
 def _narrow(precision: str) -> str:

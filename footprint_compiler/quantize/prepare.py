@@ -7,7 +7,8 @@ folded into the linear operator before them:
 
 Gemm gets alpha = beta = 1 and a weight matrix of shape (inputs, outputs), a matrix product with its
 bias becomes a Gemm, and a batch normalization that follows no linear operator becomes a depthwise
-1x1 convolution. Short recurrent layers are written out. The results differ from the model as given
+1x1 convolution. Convolutions over one axis get another one. Short recurrent layers are written out.
+The results differ from the model as given
 by rounding only.
 """
 
@@ -23,6 +24,7 @@ from onnx_ir.passes.common import LiftConstantsToInitializersPass, RemoveUnusedN
 
 from footprint_compiler.errors import ModelFileError, UnsupportedModelError
 from footprint_compiler.frontend.bind import bind_inputs
+from footprint_compiler.frontend.lift_convolutions import lift_convolutions
 from footprint_compiler.frontend.limits import check_graph
 from footprint_compiler.frontend.load import load_model
 from footprint_compiler.frontend.simplify import simplify
@@ -69,6 +71,7 @@ def prepare(
     simple = simplify(proto, inputs, fixed)
     if any(node.op_type == "ConstantOfShape" for node in simple.graph.node):
         simple = simplify(without_fills(simple), inputs, {})
+    simple = lift_convolutions(simple, only_quantized=False)
     simple = _inferred(_upgraded(simple, source, opset))
     prepared = _lifted(simple)
     if write_out(prepared.graph):

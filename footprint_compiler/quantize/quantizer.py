@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 
@@ -16,11 +17,16 @@ from footprint_compiler.quantize.correct_bias import correct_bias
 from footprint_compiler.quantize.edit import name_of
 from footprint_compiler.quantize.equalize import absorb, equalize
 from footprint_compiler.quantize.fragile import TOLERABLE_DB, fragile_nodes, joints
+from footprint_compiler.quantize.loss import is_better
 from footprint_compiler.quantize.precision import PRECISIONS
 from footprint_compiler.quantize.scheme import linear_layers
 from footprint_compiler.quantize.tune_ranges import tune_ranges
 from footprint_compiler.quantize.workbench import Recipe, Workbench
 from footprint_compiler.samples import Sample
+
+CERTAINTY = 1.0
+"""Standard errors by which a candidate has to be better than the one before; by which learned
+rounding, judged layer by layer already, must not be worse."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +127,8 @@ def quantize(
         search.turn_to(learned[bits])
         if options.adaround:
             reporter.phase("learn the rounding")
-            search.attempt("learned rounding", adaround(search.bench, search.recipe, reporter))
+            learned_codes = adaround(search.bench, search.recipe, reporter)
+            search.attempt("learned rounding", learned_codes, -CERTAINTY)
         if options.correct:
             reporter.phase("correct biases")
             search.attempt("corrected biases", correct_bias(search.bench, search.recipe))
@@ -148,8 +155,9 @@ def quantize(
 class _Search:
     """The best candidate so far and everything that was measured.
 
-    All samples judge what does not look at the outputs (observers, rounding layer by layer): the
-    part that is held back is too small to tell good from better, and there is little to overfit.
+    All samples judge what does not look at the outputs (observers, and rounding, where samples
+    apart have judged each layer): the part that is held back is too small to tell good from better,
+    and there is little to overfit.
     """
 
     def __init__(self, options: QuantizeOptions, precision: str) -> None:
@@ -160,7 +168,7 @@ class _Search:
         self.precisions = options.precisions
         self.recipe = Recipe(floats=options.floats, precision=precision)
         self.fair = False
-        self.loss = float("inf")
+        self.losses = np.full(1, np.inf)
         self.level = float("-inf")
         self.bench: Workbench
         self.reasons: dict[str, str] = {}
@@ -188,8 +196,8 @@ class _Search:
         for observer in self.observers:
             recipe = replace(self.recipe, observer=observer)
             found = self._measure(bench, recipe, f"{observer} {what}".strip())
-            if found < self.loss:
-                self.loss, self.bench, winner = found, bench, recipe
+            if found.mean() < self.loss:
+                self.losses, self.bench, winner = found, bench, recipe
                 self.level = self._trials[-1][1]
                 place = len(self._trials) - 1
         if winner is not None:
@@ -199,7 +207,7 @@ class _Search:
     def judge_by_held_back(self) -> None:
         """What follows fits the outputs themselves: only the held-back samples may judge it."""
         self.fair = True
-        self.loss = self._measure(self.bench, self.recipe, "on held-back samples")
+        self.losses = self._measure(self.bench, self.recipe, "on held-back samples")
         self._kept.add(len(self._trials) - 1)
 
     def turn_to(self, precision: str) -> None:
@@ -210,24 +218,30 @@ class _Search:
         if precision == self.recipe.precision:
             return
         self.recipe = replace(self.recipe, precision=precision, layers={})
-        self.loss = self._measure(self.bench, self.recipe, precision)
+        self.losses = self._measure(self.bench, self.recipe, precision)
         self._kept.add(len(self._trials) - 1)
         layers = self.bench.scheme(self.recipe).linear
         if precision == "int4w8a" and "int8" in self.precisions and len(layers) > 2:
             ends = {layers[0]: "int8", layers[-1]: "int8"}
             self.attempt("first and last in int8", replace(self.recipe, layers=ends))
 
-    def attempt(self, what: str, recipe: Recipe) -> None:
-        """Keep a recipe for the same model where it is better."""
+    def attempt(self, what: str, recipe: Recipe, certainty: float = CERTAINTY) -> None:
+        """Keep a recipe for the same model where it is better.
+
+        Args:
+            certainty: see ``is_better``.
+        """
         found = self._measure(self.bench, recipe, what)
-        if found < self.loss:
-            self.loss, self.recipe = found, recipe
+        if is_better(found, self.losses, certainty):
+            self.losses, self.recipe = found, recipe
             self._kept.add(len(self._trials) - 1)
 
     def calibrate_with_all(
         self, samples: Sequence[Sample], correct: bool, reporter: Reporter
     ) -> None:
-        """Ranges, and what depends on them, from all samples, unless even those judge against it.
+        """Ranges, and what depends on them, from all samples: the better guess for others.
+
+        Nothing is left that could judge it.
 
         Args:
             correct: repeat the bias correction.
@@ -237,16 +251,19 @@ class _Search:
             recipe = correct_bias(bench, replace(recipe, biases={}))
         if recipe.ranges:
             recipe = tune_ranges(bench, replace(recipe, ranges={}), reporter)
-        found = self._measure(bench, recipe, "all samples")
-        if found <= self.loss:
-            self.loss, self.recipe, self.bench = found, recipe, bench
-            self._kept.add(len(self._trials) - 1)
+        self.losses = self._measure(bench, recipe, "all samples")
+        self.recipe, self.bench = recipe, bench
+        self._kept.add(len(self._trials) - 1)
 
-    def _measure(self, bench: Workbench, recipe: Recipe, what: str) -> float:
-        model = bench.assemble(recipe)
-        found, level = bench.judge(model) if self.fair else bench.judge_by_all(model)
-        self._trials.append((what, level, found))
+    def _measure(self, bench: Workbench, recipe: Recipe, what: str) -> np.ndarray:
+        found, level = bench.losses(bench.assemble(recipe), of_all=not self.fair)
+        self._trials.append((what, level, float(found.mean())))
         return found
+
+    @property
+    def loss(self) -> float:
+        """Of the best candidate."""
+        return float(self.losses.mean())
 
     def marked(self) -> tuple[Trial, ...]:
         """All trials; ``kept`` marks the steps of the way to the result."""

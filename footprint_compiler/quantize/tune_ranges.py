@@ -1,8 +1,8 @@
 """Choose the range of each activation by what it does to the outputs of the whole model.
 
 An observer looks at one tensor alone. Here, one tensor after the other, the ends of its range move
-while the loss over the calibration samples falls. One session of ONNX Runtime serves all trials:
-scales and zero points are inputs of it.
+while the loss over the calibration samples falls, and not by the luck of one sample. One session of
+ONNX Runtime serves all trials: scales and zero points are inputs of it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from footprint_compiler.calibration.statistics import Runner
 from footprint_compiler.progress import Reporter
 from footprint_compiler.quantize.affine import Affine, affine
 from footprint_compiler.quantize.edit import constant_of, shape_of
-from footprint_compiler.quantize.loss import loss
+from footprint_compiler.quantize.loss import is_better, losses
 from footprint_compiler.quantize.workbench import Recipe, Workbench, compared
 from footprint_compiler.samples import Sample
 
@@ -28,6 +28,8 @@ MAX_WORK = 2e11
 """Multiply-accumulates that all trials together may take: some ten seconds."""
 NODE_WORK = 3e5
 """What a node costs beyond its arithmetic, in multiply-accumulates."""
+CERTAINTY = 0.5
+"""Standard errors by which the loss has to fall."""
 _FRACTIONS = (0.6, 0.75, 0.85, 0.92, 1.08)
 
 
@@ -43,8 +45,8 @@ def tune_ranges(bench: Workbench, recipe: Recipe, reporter: Reporter) -> Recipe:
     for name, group in scheme.tensors.items():
         members.setdefault(group, []).append(name)
     groups = [group for group in members if activations[group].bits == 8]
-    ranges = {group: _span(activations[group]) for group in groups}
-    best = loss(expected, probe.run(activations), bench.squashed)
+    ranges = {group: code_range(activations[group]) for group in groups}
+    best = losses(expected, probe.run(activations), bench.squashed)
     for sweep in range(SWEEPS):
         for done, group in enumerate(groups):
             tried = {activations[group]}
@@ -55,14 +57,15 @@ def tune_ranges(bench: Workbench, recipe: Recipe, reporter: Reporter) -> Recipe:
                 tried.add(trial)
                 left -= 1
                 changed = activations | dict.fromkeys(members[group], trial)
-                found = loss(expected, probe.run(changed), bench.squashed)
-                if found < best:
+                found = losses(expected, probe.run(changed), bench.squashed)
+                if is_better(found, best, CERTAINTY):
                     best, activations, ranges[group] = found, changed, span
             reporter.progress(sweep * len(groups) + done + 1, SWEEPS * len(groups))
     return replace(recipe, ranges=ranges)
 
 
-def _span(parameters: Affine) -> Range:
+def code_range(parameters: Affine) -> Range:
+    """The real numbers of the least and the largest code."""
     low, high = (code - parameters.zero_point for code in (-128, 127))
     return low * parameters.scale, high * parameters.scale
 

@@ -32,7 +32,7 @@ from footprint_compiler.quantize.affine import (
 from footprint_compiler.quantize.edit import constant_of, name_of
 from footprint_compiler.quantize.hidden import cut_saturation, raise_hidden_floors
 from footprint_compiler.quantize.insert import bias_of, insert_qdq
-from footprint_compiler.quantize.loss import loss
+from footprint_compiler.quantize.loss import losses
 from footprint_compiler.quantize.operators import LINEAR, MOVES
 from footprint_compiler.quantize.precision import FLOAT, Widths, weight_bits, widths
 from footprint_compiler.quantize.scheme import Scheme, decide
@@ -216,13 +216,18 @@ class Workbench:
 
     def judge(self, model: onnx.ModelProto) -> tuple[float, float]:
         """Loss and signal to quantization noise (dB) over the held-back samples."""
-        got = self.outputs(model, self.held_back)
-        return loss(self._expected, got, self.squashed), sqnr(self._expected, got)
+        found, level = self.losses(model)
+        return float(found.mean()), level
 
-    def judge_by_all(self, model: onnx.ModelProto) -> tuple[float, float]:
-        """The same over all samples: less noise, for choices with too few options to overfit."""
-        got = self.outputs(model, self.samples)
-        return loss(self._expected_of_all, got, self.squashed), sqnr(self._expected_of_all, got)
+    def losses(self, model: onnx.ModelProto, of_all: bool = False) -> tuple[np.ndarray, float]:
+        """Loss of each held-back sample, and their signal to quantization noise (dB).
+
+        Args:
+            of_all: of all samples: less noise, for choices with too few options to overfit.
+        """
+        expected = self._expected_of_all if of_all else self._expected
+        got = self.outputs(model, self.samples if of_all else self.held_back)
+        return losses(expected, got, self.squashed), sqnr(expected, got)
 
     def outputs(self, model: onnx.ModelProto, samples: Sequence[Sample]) -> list[np.ndarray]:
         """What is compared, concatenated per output over the samples, float64."""

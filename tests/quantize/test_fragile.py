@@ -9,6 +9,7 @@ from onnx import helper
 from footprint_compiler.progress import Reporter
 from footprint_compiler.quantize.fragile import fragile_nodes
 from footprint_compiler.quantize.hidden import raise_hidden_floors
+from footprint_compiler.quantize.loss import is_better
 from footprint_compiler.quantize.prepare import prepare
 from footprint_compiler.quantize.quantizer import QuantizeOptions, quantize
 from footprint_compiler.quantize.tune_ranges import tune_ranges
@@ -60,11 +61,25 @@ def test_nothing_is_fragile_in_a_plain_network() -> None:
 
 
 def test_tuned_ranges_lower_the_loss_of_the_calibration_samples() -> None:
-    bench = Workbench(prepare(residual())[0], samples([1, 3, 8, 8], 7))  # the same samples judge
-    plain = Recipe(observer="min-max")
-    tuned = tune_ranges(bench, plain, Reporter())
-    losses = [bench.judge(bench.assemble(recipe))[0] for recipe in (plain, tuned)]
+    graph, plain = prepare(residual())[0], Recipe(observer="min-max")
+    many = Workbench(graph, samples([1, 3, 8, 8], 64), refit=True)
+    tuned = tune_ranges(many, plain, Reporter())
+    losses = [
+        many.losses(many.assemble(recipe), of_all=True)[0].mean() for recipe in (plain, tuned)
+    ]
     assert losses[1] < 0.9 * losses[0]
+
+
+def test_better_by_more_than_chance() -> None:
+    before = np.ones(8)
+    steady, lucky = before - 0.01, before - np.array([0.2, *[0.0] * 7])
+    assert is_better(steady, before, 2.0)
+    assert is_better(lucky, before, 0.5)
+    assert not is_better(lucky, before, 1.5)
+    assert not is_better(before, before, 0.0)
+    assert is_better(before + 0.2 - lucky, before, -1.5)
+    assert not is_better(before + 0.01, before, -1.5)
+    assert is_better(before[:1] - 0.01, before[:1], 1.0)
 
 
 def test_a_relu_behind_a_sum_hides_low_values() -> None:

@@ -74,6 +74,19 @@ def test_a_precision_in_standard_onnx(
     assert bench.sqnr(proto) > least_db
 
 
+def test_sixteen_bits_up_to_the_end() -> None:
+    """Also what no further layer reads, behind a function of single elements."""
+    nodes = [
+        node("Conv", ["x", "w"], ["a"]),
+        node("Sigmoid", ["a"], ["b"]),
+        node("ReduceMean", ["b"], ["y"], axes=[2, 3]),
+    ]
+    proto = model(nodes, [1, 3, 6, 6], {"w": weights(4, 3, 3, 3)})
+    small = Workbench(prepare(proto, opset=21)[0], samples([1, 3, 6, 6], 8))
+    for precision, kind in (("int8", TensorProto.INT8), ("int16a", TensorProto.INT16)):
+        assert types(small.assemble(Recipe(precision=precision))) == dict.fromkeys("xab", kind)
+
+
 def test_one_layer_in_sixteen_bits_widens_what_it_reads() -> None:
     nodes = [
         node("Conv", ["x", "w1"], ["a"]),
