@@ -21,6 +21,7 @@ from footprint_compiler.passes.qdq_graph import (
     call_te,
     integers_constant,
 )
+from footprint_compiler.passes.qdq_padding import unpadded
 from footprint_compiler.passes.qdq_scale import requantization, sum_bound
 from footprint_compiler.passes.rebuild import (
     constant_array,
@@ -168,6 +169,7 @@ def _conv2d(
     constants = _channel_constants(graph, x, w, rows, bias, target)
     if constants is None:
         return None
+    x, padding = unpadded(graph, call.args[0], x, _four(integers(attrs.padding)))
     return call_te(
         graph,
         quantized_conv2d,
@@ -176,7 +178,7 @@ def _conv2d(
         constants.bias,
         constants.mantissa,
         integers(attrs.strides),
-        _four(integers(attrs.padding)),
+        padding,
         integers(attrs.dilation),
         int(attrs.groups),
         int(x.zero_point[0]),

@@ -19,6 +19,7 @@ from footprint_compiler.kernels.quantized import (
 )
 from footprint_compiler.passes.qdq_graph import QdqGraph, Target, call_te, is_narrow
 from footprint_compiler.passes.qdq_linear import linear
+from footprint_compiler.passes.qdq_padding import pads_with_zero
 from footprint_compiler.passes.qdq_pool import average_pool, mean
 from footprint_compiler.passes.qdq_resize import resize
 from footprint_compiler.passes.qdq_scale import largest, requantization
@@ -107,7 +108,7 @@ def move(graph: QdqGraph, producer: Any, target: Target) -> Any:
 
     What no DequantizeLinear gave is computed in the codes of the output, and moved then.
     """
-    if op_name(producer) == "relax.nn.pad" and not _pads_with_zero(producer):
+    if op_name(producer) == "relax.nn.pad" and not pads_with_zero(producer):
         return graph.decline("it does not pad with zeros")
     x = graph.activation(producer.args[0])
     if x is not None:
@@ -118,11 +119,6 @@ def move(graph: QdqGraph, producer: Any, target: Target) -> Any:
     output = target.output
     zero = min(max(output.zero_point, output.low), output.high)
     return _moved(graph, producer, codes, zero)
-
-
-def _pads_with_zero(producer: Any) -> bool:
-    attrs = producer.attrs
-    return str(attrs.pad_mode) == "constant" and float(attrs.pad_value) == 0.0
 
 
 def _moved(graph: QdqGraph, producer: Any, codes: Any, zero: int) -> Any:

@@ -184,8 +184,12 @@ def conv(
     weight_dtype: str = "int8",
     weight_zero: int | None = None,
     bits: int = 8,
+    framed: tuple[int, int, int, int] = (0, 0, 0, 0),
 ) -> Case:
-    """A convolution of an NCHW image, with its bias and its activation function."""
+    """A convolution of an NCHW image, with its bias and its activation function.
+
+    ``framed``: what of its padding a Pad before it adds (top, left, bottom, right).
+    """
     zero = 128 if weight_dtype == "uint8" else 0
     zero = zero if weight_zero is None else weight_zero
     shape = (out, channels // groups, *kernel)
@@ -195,7 +199,12 @@ def conv(
     real = (b * (x.real * w.real)).astype("float32")
 
     def make(v: Any) -> Any:
-        z = op.nn.conv2d(x.out_of(v), w.expr, stride, padding, dilation, groups)
+        source, (top, left, bottom, right) = x.out_of(v), framed
+        if any(framed):
+            source = op.nn.pad(source, [0, 0, 0, 0, top, bottom, left, right])
+            source = x.out_of(x.into(source))
+        own = [one - other for one, other in zip(padding, framed, strict=True)]
+        z = op.nn.conv2d(source, w.expr, stride, own, dilation, groups)
         if bias == "quantized":
             scale = np.broadcast_to(x.real * w.real, (out,)).astype("float32")
             zeros = relax.const(np.zeros(out, "int32"))

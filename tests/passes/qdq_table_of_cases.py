@@ -35,6 +35,8 @@ def _cases() -> dict[str, Case]:
         "conv-float-bias": conv(X, Y, 5, 5, bias="float", clamp=(-1.5, 2.5)),
         "conv-dilated": conv(X, Y, 3, 4, dilation=(2, 2), padding=(2, 2, 2, 2)),
         "conv-pointwise": conv(U, Y, 31, 8, kernel=(1, 1), padding=(0, 0, 0, 0)),
+        "conv-framed": conv(X, Y, 7, 9, stride=(2, 2), padding=(0, 1, 2, 3), framed=(0, 1, 2, 1)),
+        "depthwise-framed": conv(U, Y, 9, 9, groups=9, padding=(1, 0, 2, 1), framed=(1, 0, 2, 1)),
         "conv-uint8-weights": conv(U, Y, 7, 9, weight_dtype="uint8"),
         "conv-int16-weights": conv(X, Y, 7, 9, weight_dtype="uint8", weight_zero=60),
         "depthwise-int16-weights": conv(

@@ -87,6 +87,18 @@ def test_nothing_stays_in_float(name: str) -> None:
     assert float_islands(after) == []
 
 
+@pytest.mark.parametrize(("zero", "left"), [(13, 0), (12, 1)])
+def test_a_frame_of_zeros_is_padding_where_it_has_the_same_codes(zero: int, left: int) -> None:
+    w = Weights(np.ones((4, 3, 3, 3), "int8"), np.array(0.05))
+    z = Q(X.scale, zero)
+
+    def make(emit: Any, v: Any) -> Any:
+        framed = op.nn.pad(X.out_of(v), [0, 0, 0, 0, 1, 1, 1, 1])
+        return emit(Y.into(op.nn.conv2d(z.out_of(z.into(framed)), w.expr)))
+
+    assert count(_lowered(module_of([(1, 3, 5, 5)], make, "int8")), "nn.pad") == left
+
+
 def _linear(bias: Any = None, **change: Any) -> Any:
     """make(v) for a (4, 6) x (6, 4) product with everything right but ``change``."""
     given = {"x": X, "y": Y, "codes": np.eye(6, 4, dtype="int8") * 90, "scale": np.array(0.05)}
