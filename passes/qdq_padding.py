@@ -31,7 +31,9 @@ def unpadded(
     if op_name(quantizer) == "relax.permute_dims" and quantizer.attrs.axes is not None:
         axes = integers(quantizer.attrs.axes)
         quantizer = graph.definition(quantizer.args[0])
-    pad = graph.definition(quantizer.args[0]) if op_name(quantizer) == "relax.quantize" else None
+    if op_name(quantizer) != "relax.quantize":
+        return x, padding
+    pad = graph.definition(quantizer.args[0])
     if op_name(pad) != "relax.nn.pad" or not pads_with_zero(pad):
         return x, padding
     inner, widths = graph.activation(pad.args[0]), integers(pad.attrs.pad_width)

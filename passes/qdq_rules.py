@@ -24,7 +24,7 @@ from footprint_compiler.passes.qdq_pool import average_pool, mean
 from footprint_compiler.passes.qdq_resize import resize
 from footprint_compiler.passes.qdq_scale import largest, requantization
 from footprint_compiler.passes.qdq_softmax import softmax
-from footprint_compiler.passes.qdq_table import recoded
+from footprint_compiler.passes.qdq_table import recoded, table_of_several
 from footprint_compiler.passes.rebuild import (
     integers,
     op_name,
@@ -49,6 +49,9 @@ def _sum(graph: QdqGraph, producer: Any, target: Target, sign: int) -> Any:
     a, b = (graph.operand(argument) for argument in producer.args)
     if a is None or b is None:
         return graph.decline("its operands are not two quantized tensors")
+    table = table_of_several(graph, producer, target)
+    if table is not None:
+        return table
     ratios = (float(a.scale[0]) / target.scale, float(b.scale[0]) / target.scale)
     if min(ratios) <= 0 or not np.isfinite(max(ratios)):
         return None
@@ -79,6 +82,9 @@ def multiply(graph: QdqGraph, producer: Any, target: Target) -> Any:
     a, b = (graph.operand(argument) for argument in producer.args)
     if a is None or b is None:
         return graph.decline("its operands are not two quantized tensors")
+    table = table_of_several(graph, producer, target)
+    if table is not None:
+        return table
     scale = float(a.scale[0]) * float(b.scale[0]) / target.scale
     form = requantization(scale, float(largest(a)) * largest(b))
     if form is None:

@@ -39,15 +39,34 @@ MAX_OPS = 24
 
 def build_table(graph: QdqGraph, source: Any, target: Target) -> Any:
     """The lookup that gives the float ``source`` as ``target`` has it, or None."""
-    leaves: list[Any] = []
-    values = _Evaluation(graph, leaves)
-    if not values.scan(source) or not leaves:
+    values = _Evaluation(graph)
+    if not values.scan(source) or len(values.leaves) != 1:
         return None
-    x = graph.activation(leaves[0])
-    if x is None or shape_of(x.expr) != shape_of(source):
+    return _of_one(graph, values, source, target)
+
+
+def table_of_several(graph: QdqGraph, source: Any, target: Target) -> Any:
+    """The same where ``source`` reads several tensors, all of them functions of one; or None.
+
+    x * sigmoid(x) with a QuantizeLinear after the sigmoid is such a thing: its rounding is in the
+    table.
+    """
+    shallow = _Evaluation(graph)
+    if not shallow.scan(source) or len(shallow.leaves) < 2:
+        return None
+    for root in shallow.leaves:
+        values = _Evaluation(graph, root)
+        if values.scan(source):
+            return _of_one(graph, values, source, target)
+    return None
+
+
+def _of_one(graph: QdqGraph, values: _Evaluation, source: Any, target: Target) -> Any:
+    x = values.leaves[0]
+    if shape_of(x.expr) != shape_of(source):
         return None
     with np.errstate(all="ignore"):
-        result = values.evaluate(source, _real_numbers(x))
+        result = values.evaluate(source)
     if not np.all(np.isfinite(result)):
         return None
     make = _lookup if is_narrow(x) else interpolation
@@ -72,32 +91,43 @@ def _real_numbers(x: Quantized) -> np.ndarray:
 
 
 def _lookup(graph: QdqGraph, x: Quantized, codes: Any, results: np.ndarray, target: Target) -> Any:
-    output = target.output
-    quantized = np.rint(results / np.float32(target.scale)) + output.zero_point
-    table = tensor_constant(np.clip(quantized, output.low, output.high).astype(output.dtype))
+    table = tensor_constant(_codes(results, target).astype(target.output.dtype))
     lowest = LIMITS[str(x.expr.ty.dtype)][0]
     return call_te(graph, lookup, codes, table, lowest, pattern=0, name="lookup_int8")
 
 
+def _codes(results: np.ndarray, target: Target) -> np.ndarray:
+    """Real numbers quantized as QuantizeLinear does it in float32."""
+    output = target.output
+    codes = np.rint(results / np.float32(target.scale)) + output.zero_point
+    clipped: np.ndarray = np.clip(codes, output.low, output.high)
+    return clipped
+
+
 class _Evaluation:
-    def __init__(self, graph: QdqGraph, leaves: list[Any]) -> None:
+    """A float expression over all codes of the one tensor that it reads.
+
+    Attributes:
+        root: that tensor; tensors that are quantized from other expressions are looked through.
+            None: what is read is the root.
+        leaves: what has been found to be read, each once.
+    """
+
+    def __init__(self, graph: QdqGraph, root: Quantized | None = None) -> None:
         self.graph = graph
-        self.leaves = leaves
+        self.root = root
+        self.leaves: list[Quantized] = []
         self.count = 0
         self.own: dict[Any, Callable[[np.ndarray], np.ndarray]] = {}
 
     def scan(self, expr: Any) -> bool:
-        """Whether ``expr`` is built from known functions, one dequantized tensor and constants.
+        """Whether ``expr`` is built from known functions, dequantized tensors and constants.
 
         All elements of a constant must be equal."""
         producer = self.graph.definition(expr)
         name = op_name(producer)
         if name == "relax.dequantize":
-            if self.graph.activation(expr) is None:
-                return False
-            if not any(leaf.same_as(expr) for leaf in self.leaves):
-                self.leaves.append(expr)
-            return len(self.leaves) == 1
+            return self._scan_tensor(producer)
         if is_constant(producer):
             array = constant_array(producer)
             return bool(array.size and np.all(array == array.flat[0]))
@@ -110,6 +140,25 @@ class _Evaluation:
             return False
         return all(self.scan(argument) for argument in producer.args[: _arity(name)])
 
+    def _scan_tensor(self, call: Any) -> bool:
+        x = self.graph.activation_of(call)
+        if x is None:
+            return False
+        if self.root is not None and not _same_tensor(x, self.root):
+            inner = self._quantizer(call)
+            self.count += 1
+            return inner is not None and self.count <= MAX_OPS and self.scan(inner.args[0])
+        if not any(_same_tensor(x, leaf) for leaf in self.leaves):
+            self.leaves.append(x)
+        return True
+
+    def _quantizer(self, call: Any) -> Any:
+        """The ``relax.quantize`` whose codes a ``relax.dequantize`` reads, or None."""
+        inner = self.graph.definition(call.args[0])
+        if op_name(inner) != "relax.quantize" or self.graph.output_of(inner) is None:
+            return None
+        return inner
+
     def _scan_tir(self, call: Any) -> bool:
         """A function of the frontend's own, with one operand of its shape."""
         operands = call.args[1].fields if isinstance(call.args[1], relax.Tuple) else [call.args[1]]
@@ -121,21 +170,39 @@ class _Evaluation:
         self.own[call.args[0]] = function
         return self.scan(operands[0])
 
-    def evaluate(self, expr: Any, x: np.ndarray) -> Any:
+    def evaluate(self, expr: Any) -> Any:
         """The function of every code."""
         producer = self.graph.definition(expr)
-        if op_name(producer) == "relax.dequantize":
-            return x
+        name = op_name(producer)
+        if name == "relax.dequantize":
+            return self._evaluate_tensor(producer)
         if is_constant(producer):
             return np.float32(constant_array(producer).flat[0])
-        name = op_name(producer)
         if name == "relax.call_tir":
             given = producer.args[1]
             operand = given.fields[0] if isinstance(given, relax.Tuple) else given
-            return self.own[producer.args[0]](self.evaluate(operand, x))
-        operands = [self.evaluate(argument, x) for argument in producer.args[: _arity(name)]]
+            return self.own[producer.args[0]](self.evaluate(operand))
+        operands = [self.evaluate(argument) for argument in producer.args[: _arity(name)]]
         result: np.ndarray = np.asarray(_FUNCTIONS[name](producer, *operands), dtype=np.float32)
         return result
+
+    def _evaluate_tensor(self, call: Any) -> np.ndarray:
+        x = self.graph.activation_of(call)
+        assert x is not None  # as scanned
+        if _same_tensor(x, self.leaves[0]):
+            return _real_numbers(x)
+        inner = self._quantizer(call)
+        target = self.graph.output_of(inner)
+        assert target is not None
+        codes = _codes(self.evaluate(inner.args[0]), target) - int(x.zero_point[0])
+        real: np.ndarray = codes.astype(np.float32) * np.float32(x.scale[0])
+        return real
+
+
+def _same_tensor(a: Quantized, b: Quantized) -> bool:
+    """Whether two readers of codes read the same numbers."""
+    alike = float(a.scale[0]) == float(b.scale[0]) and int(a.zero_point[0]) == int(b.zero_point[0])
+    return alike and bool(a.expr.same_as(b.expr))
 
 
 def _arity(name: str) -> int:

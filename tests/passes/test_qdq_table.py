@@ -25,6 +25,8 @@ op = relax.op
 SIGNED, UNSIGNED, POSITIVE = Q(0.05, 10), Q(0.04, 100, "uint8"), Q(0.03, -128)
 OUT, UNIT = Q(0.05, -30), Q(1 / 256, 0, "uint8")
 
+BETWEEN = "t = QuantizeLinear(s, us, uz)\n u = DequantizeLinear(t, us, uz)"
+
 FUNCTIONS: dict[str, tuple[str, Q, Q]] = {
     "add": ("y = Add(f, c)", SIGNED, OUT),
     "subtract": ("y = Sub(c, f)", SIGNED, OUT),
@@ -65,6 +67,14 @@ FUNCTIONS: dict[str, tuple[str, Q, Q]] = {
     "shrink": ("y = Shrink <lambd = 0.5, bias = 0.1> (f)", SIGNED, OUT),
     "thresholded relu": ("y = ThresholdedRelu <alpha = 0.5> (f)", SIGNED, OUT),
     "other scale": ("y = Identity(f)", SIGNED, Q(0.11, 3, "uint8")),
+    "silu with a code between": (f"s = Sigmoid(f)\n {BETWEEN}\n y = Mul(f, u)", SIGNED, OUT),
+    "hard swish with a code between": (
+        f"s = HardSigmoid(f)\n {BETWEEN}\n e = DequantizeLinear(q, xs, xz)\n y = Mul(u, e)",
+        UNSIGNED,
+        OUT,
+    ),
+    "sum with a code between": (f"s = Tanh(f)\n {BETWEEN}\n y = Add(u, f)", SIGNED, OUT),
+    "difference with a code between": (f"s = Sigmoid(f)\n {BETWEEN}\n y = Sub(f, u)", SIGNED, OUT),
 }  # fmt: skip
 CONSTANTS = {"c": 1.25, "m": -0.8, "r": 0.70710678, "o": 1.0, "h": 0.5}
 
@@ -79,6 +89,7 @@ def _model(body: str, x: Q, y: Q) -> onnx.ModelProto:
     model = onnx.parser.parse_model(text)
     arrays = {name: np.array(value, "float32") for name, value in CONSTANTS.items()}
     arrays |= {"xs": np.array(x.scale, "float32"), "ys": np.array(y.scale, "float32")}
+    arrays |= {"us": np.array(UNIT.scale, "float32"), "uz": np.array(UNIT.zero, UNIT.dtype)}
     arrays |= {"xz": np.array(x.zero, x.dtype), "yz": np.array(y.zero, y.dtype)}
     read = {name for node in model.graph.node for name in node.input}
     model.graph.initializer.extend(
