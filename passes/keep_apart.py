@@ -11,7 +11,7 @@ from typing import Any
 
 from tvm import tirx
 
-from footprint_compiler.kernels.c.units import c_kernel
+from footprint_compiler.kernels.c.units import stays_apart
 from footprint_compiler.passes.base import PassContext
 
 _OPAQUE = 8
@@ -34,7 +34,7 @@ class KeepApart:
         functions = {
             var: func.with_attr("op_pattern", _OPAQUE)
             for var, func in module.functions.items()
-            if isinstance(func, tirx.PrimFunc) and c_kernel(func, self.unit) is not None
+            if isinstance(func, tirx.PrimFunc) and stays_apart(func, self.unit)
         }
         if not functions:
             return module

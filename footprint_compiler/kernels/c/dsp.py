@@ -29,6 +29,8 @@ from footprint_compiler.kernels.c.layer import (
     same_image,
     window_fields,
 )
+from footprint_compiler.kernels.c.lookup import lookup
+from footprint_compiler.kernels.c.multiply import multiply
 from footprint_compiler.kernels.c.operator import Operator
 from footprint_compiler.kernels.c.weights import WORD, pairs, scaled, sized, words
 from footprint_compiler.kernels.conv import ConvShape
@@ -215,4 +217,6 @@ def generators(form: str = "") -> dict[str, Callable[[Operator, Rings | None], C
         "quantized_conv2d": partial(conv2d, form=form),
         "quantized_matmul": partial(matmul, form=form),
         "quantized_add": partial(add, feature="saturate"),
+        "quantized_multiply": partial(multiply, feature="saturate"),
+        "lookup": lookup,
     }

@@ -33,7 +33,8 @@ class CKernel:
         macs: multiply-accumulates.
         by_row: computes one output row, whose number is the last parameter.
         rows: of the rings of inputs and output of an elementwise kernel by rows, and of the
-            inputs after the first of others, which are read at the output's element.
+            inputs after the first of others, which are read at the output's element; 0 for what an
+            elementwise kernel reads as a whole.
         element: C type of the tensors: ``int8_t`` with constants in words, or ``float``.
     """
 

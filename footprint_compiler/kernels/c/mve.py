@@ -26,6 +26,8 @@ from footprint_compiler.kernels.c.layer import (
     same_image,
     window_fields,
 )
+from footprint_compiler.kernels.c.lookup import lookup
+from footprint_compiler.kernels.c.multiply import multiply
 from footprint_compiler.kernels.c.operator import Operator
 from footprint_compiler.kernels.c.weights import WORD, sized, words
 
@@ -146,4 +148,6 @@ GENERATORS: dict[str, Callable[[Operator, Rings | None], CKernel | None]] = {
     "quantized_conv2d": conv2d,
     "quantized_matmul": matmul,
     "quantized_add": partial(add, feature="mve"),
+    "quantized_multiply": partial(multiply, feature="mve"),
+    "lookup": lookup,
 }

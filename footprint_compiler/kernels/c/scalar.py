@@ -25,6 +25,8 @@ from footprint_compiler.kernels.c.layer import (
     same_image,
     window_fields,
 )
+from footprint_compiler.kernels.c.lookup import lookup
+from footprint_compiler.kernels.c.multiply import multiply
 from footprint_compiler.kernels.c.operator import Operator
 from footprint_compiler.kernels.c.weights import WORD, scaled, sized, words
 
@@ -154,8 +156,12 @@ def _by_channel(layer: Linear) -> Pack:
 
 def generators(thumb1: bool) -> dict[str, Callable[[Operator, Rings | None], CKernel | None]]:
     """Operator name -> generator."""
-    return {
+    found: dict[str, Callable[[Operator, Rings | None], CKernel | None]] = {
         "quantized_conv2d": partial(conv2d, thumb1=thumb1),
         "quantized_matmul": partial(matmul, thumb1=thumb1),
         "quantized_add": partial(add, feature="" if thumb1 else "saturate"),
+        "lookup": lookup,
     }
+    if not thumb1:
+        found["quantized_multiply"] = partial(multiply, feature="saturate")
+    return found

@@ -15,6 +15,8 @@ _PARTS = {
     "dsp_depthwise": ("dsp_expand.h",),
     "mve_conv": ("mve.h",),
     "add": (),
+    "lookup": (),
+    "multiply": (),
     "scalar_conv": ("scalar.h",),
     "scalar_depthwise": ("scalar.h",),
     "mve_depthwise": ("mve.h",),
@@ -87,16 +89,18 @@ def _wrapper(symbol: str, kernel: CKernel) -> str:
     arguments.append("y")
     if kernel.scratch_bytes:
         parameters.append("void *scratch")
-    if kernel.constants and (integer or kernel.scratch_bytes):
+    takes = integer and kernel.function not in _ELEMENTWISE
+    if kernel.constants and (takes or kernel.scratch_bytes):
         arguments.append("scratch" if kernel.scratch_bytes else "0")
     body = ""
     if kernel.by_row:
         parameters.append("int32_t row")
-        if kernel.function == "add":
+        if kernel.function in _ELEMENTWISE:
             pointers = [*(f"x{i}" for i in range(len(kernel.inputs))), "y"]
             body = "".join(
                 f"    {pointer} += ring_row(row, {rows}) * {kernel.layer['count']};\n"
                 for pointer, rows in zip(pointers, kernel.rows, strict=True)
+                if rows
             )
         else:
             body = f"    y += {_row_at(kernel.layer, kernel.layer['out_rows'])};\n"
@@ -112,6 +116,10 @@ def _wrapper(symbol: str, kernel: CKernel) -> str:
         f"    static const struct {struct} layer = {{{values}}};\n\n{body}"
         f"    {kernel.function}({', '.join(arguments)});\n}}\n"
     )
+
+
+_ELEMENTWISE = frozenset({"add", "lookup", "multiply"})
+"""Functions that take no scratch and compute a row as they compute a tensor."""
 
 
 def _row_at(layer: Mapping[str, int], rows: int) -> str:
@@ -151,4 +159,6 @@ _RANGES: dict[str, Callable[[CKernel], list[str]]] = {
     "fconv_rows": _rows,
     "fconv_windows": _rows,
     "fdepthwise_rows": _rows,
+    "lookup": _nothing,
+    "multiply": _nothing,
 }

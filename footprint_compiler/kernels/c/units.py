@@ -8,6 +8,7 @@ from typing import Any
 from footprint_compiler.kernels.c import dsp, mve, scalar
 from footprint_compiler.kernels.c.kernel import CKernel
 from footprint_compiler.kernels.c.layer import Rings, conv_shape
+from footprint_compiler.kernels.c.multiply import whole_operands
 from footprint_compiler.kernels.c.operator import Operator, read_operator
 from footprint_compiler.kernels.c.row_work import row_work
 from footprint_compiler.streaming.window import Window
@@ -20,6 +21,17 @@ _GENERATORS: dict[str, dict[str, Callable[[Operator, Rings | None], CKernel | No
     "thumb1": scalar.generators(thumb1=True),
     "thumb2": scalar.generators(thumb1=False),
 }
+
+
+_WHOLE_OPERANDS: dict[str, Callable[[Operator], tuple[int, ...]]] = {
+    "quantized_add": lambda _: (0, 1),
+    "quantized_multiply": whole_operands,
+    "lookup": lambda _: (0,),
+}
+"""Elementwise operators -> their operands of the shape of the result."""
+
+_FUSED_GLADLY = frozenset({"lookup"})
+"""Operators that are worth no kernel of their own where they can join another one."""
 
 
 def c_kernel(func: Any, unit: str, rings: Rings | None = None) -> CKernel | None:
@@ -40,6 +52,14 @@ def generate(operator: Operator, unit: str, rings: Rings | None = None) -> CKern
     return generator(operator, rings) if generator else None
 
 
+def stays_apart(func: Any, unit: str) -> bool:
+    """Whether a TIR function has a C kernel that is worth more than joining another function."""
+    operator = read_operator(func) if unit else None
+    if operator is None or operator.name in _FUSED_GLADLY:
+        return False
+    return generate(operator, unit) is not None
+
+
 def row_windows(func: Any, unit: str) -> tuple[int, dict[int, Window], float] | None:
     """How the C kernel of ``func`` goes by rows, or None where it does not.
 
@@ -52,8 +72,9 @@ def row_windows(func: Any, unit: str) -> tuple[int, dict[int, Window], float] | 
     shape = operator.shapes[-1]
     if len(shape) != 4 or shape[0] != 1 or shape[1] == 1:
         return None
-    if operator.name == "quantized_add":
-        return shape[1], {0: Window(shape[1]), 1: Window(shape[1])}, 1.0
+    if operator.name in _WHOLE_OPERANDS:
+        whole = _WHOLE_OPERANDS[operator.name](operator)
+        return shape[1], dict.fromkeys(whole, Window(shape[1])), 1.0
     sizes = conv_shape(operator)
     span = (sizes.kernel[0] - 1) * sizes.dilation[0] + 1
     window = Window(sizes.in_height, sizes.stride[0], sizes.padding[0], span)

@@ -23,7 +23,7 @@ from footprint_compiler.runners.machine import machine_of
 from footprint_compiler.runners.qemu import run_in_qemu
 from footprint_compiler.targets import load_target
 from footprint_compiler.tensor import TensorSpec
-from tests.kernels.c.layers import Layer, Sum
+from tests.kernels.c.layers import Layer, Product, Sum
 
 GUARD = 16
 """Bytes before and after an output, and after the scratch."""
@@ -61,6 +61,7 @@ def run_layers(
     small = goal == "size"
     unit = fast_unit(unit) if goal == "speed" else unit
     unit = small_unit(unit, ["quantized_conv2d"]) if small else unit
+    layers = [layer for layer in layers if has_kernel(layer, unit)]
     kernels, wrappers, calls = {}, [], []
     tensors: dict[str, TensorSpec] = {}
     constants: dict[str, np.ndarray] = {}
@@ -109,11 +110,18 @@ def run_layers(
     return {layer.name: _unguarded(outputs, i, layer) for i, layer in enumerate(layers)}
 
 
+def has_kernel(layer: Layer | Sum, unit: str) -> bool:
+    """Whether the core has one: products want a multiplication to 64 bits."""
+    return unit != "thumb1" or not isinstance(layer, Product)
+
+
 def _constant(layer: Layer | Sum, kernel: CKernel) -> np.ndarray:
     """The block of weights, or the second operand of a sum."""
-    if isinstance(layer, Sum):
+    if isinstance(layer, Sum) and kernel.pack is None:
         return layer.w
     assert kernel.pack is not None
+    if isinstance(layer, Sum):
+        return kernel.pack([layer.w])
     weights, bias, multiplier = layer.constants
     mantissa = np.broadcast_to(np.asarray(multiplier.mantissa, np.int32), bias.shape)
     return kernel.pack([weights, bias, mantissa])
@@ -142,7 +150,7 @@ def _unguarded(outputs: Mapping[str, np.ndarray], number: int, layer: Layer | Su
 def _wrapper(number: int, layer: Layer | Sum, kernel: CKernel) -> tuple[str, int]:
     """C that calls the kernel between guards, over its input or by rows where the layer says so."""
     inner, size = f"inner{number}", layer.result.size
-    second = "(const int8_t *)w" if isinstance(layer, Sum) else "w"
+    second = _second(layer)
     own = kernel.scratch_bytes + -kernel.scratch_bytes % 8
     lines = [f"set((uint8_t *)y, {CANARY}, {size + 2 * GUARD});"]
     lines += [f"y += {GUARD};", f"set(scratch + {own}, {CANARY}, {GUARD});"]
@@ -166,6 +174,10 @@ def _wrapper(number: int, layer: Layer | Sum, kernel: CKernel) -> tuple[str, int
     return f"\n{head};\n{head}\n{{\n{body}}}\n", total
 
 
+def _second(layer: Layer | Sum) -> str:
+    return "(const void *)w" if isinstance(layer, Sum) else "w"
+
+
 def _row_bytes(layer: Layer | Sum) -> tuple[int, int]:
     return int(np.prod(layer.x.shape[2:])), int(np.prod(layer.result.shape[2:]))
 
@@ -182,7 +194,7 @@ def _by_rows(number: int, layer: Layer | Sum, scratch: str, offset: int) -> list
     height, out_height = layer.x.shape[1], layer.result.shape[1]
     is_sum = isinstance(layer, Sum)
     span = 1 if is_sum else (layer.w.shape[2] - 1) * layer.dilation[0] + 1
-    second = "(const int8_t *)w" if is_sum else "w"
+    second = _second(layer)
     behind = offset + rings[0] * size
     return [
         f"int8_t *from = (int8_t *)scratch + {offset}, *to = (int8_t *)scratch + {behind};",

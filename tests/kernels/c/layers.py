@@ -123,6 +123,55 @@ class Sum:
         return Operator("quantized_add", arguments, (self.x.shape,) * 3, ("int8",) * 3)
 
 
+@dataclass(frozen=True)
+class Product(Sum):
+    """The product with a constant of its shape or of its channels; ``factors[0]`` / 2^shift of it.
+
+    ``factors[1]``: whether the constant is the first operand.
+    """
+
+    @property
+    def _multiplier(self) -> Multiplier:
+        return fixed_point(self.factors[0] / 2**self.shift)
+
+    @property
+    def result(self) -> np.ndarray:
+        """The definition, in int64."""
+        total = self.x.astype(np.int64) - self.zeros[0]
+        total = (total * (self.w.astype(np.int64) - self.zeros[1])) << self._multiplier.left
+        scaled = shift_right_rounded(total * self._multiplier.mantissa[0], 31, True)
+        return saturate(scaled, *self.out).astype(np.int8)
+
+    def operator(self) -> Operator:
+        """As ``lower-qdq`` says it."""
+        zero_point, low, high = self.out
+        turn = -1 if self.factors[1] else 1
+        arguments = {
+            "zero_points": list(self.zeros[::turn]),
+            "mantissa": self._multiplier.mantissa[0],
+            "scaling": {"left": self._multiplier.left, "fraction": 31, "accumulator": "int32"},
+            "output": {"zero_point": zero_point, "low": low, "high": high, "dtype": "int8"},
+        }
+        shapes = (*(self.x.shape, self.w.shape)[::turn], self.x.shape)
+        return Operator("quantized_multiply", arguments, shapes, ("int8",) * 3)
+
+
+@dataclass(frozen=True)
+class Table(Sum):
+    """A function of each code; ``w`` are its 256 results."""
+
+    @property
+    def result(self) -> np.ndarray:
+        """The definition."""
+        found: np.ndarray = self.w[self.x.astype(np.int64) + 128]
+        return found
+
+    def operator(self) -> Operator:
+        """As ``lower-qdq`` says it."""
+        shapes = (self.x.shape, self.w.shape, self.x.shape)
+        return Operator("lookup", {"lowest": -128}, shapes, ("int8",) * 3)
+
+
 def _codes(rng: np.random.Generator, *shape: int) -> np.ndarray:
     """All codes, the extremes often."""
     values = rng.integers(-128, 128, shape)
@@ -141,6 +190,19 @@ def conv(
 def total(name: str, shape: tuple[int, ...], *rest: Any, **more: Any) -> Sum:
     rng = np.random.default_rng(len(name))
     return Sum(name, _codes(rng, *shape), _codes(rng, *shape), *rest, **more)
+
+
+def product(
+    name: str, shape: tuple[int, ...], other: tuple[int, ...], *rest: Any, **more: Any
+) -> Product:
+    rng = np.random.default_rng(len(name))
+    return Product(name, _codes(rng, *shape), _codes(rng, *other), *rest, **more)
+
+
+def table(name: str, shape: tuple[int, ...], **more: Any) -> Table:
+    rng = np.random.default_rng(len(name))
+    given = _codes(rng, *shape), _codes(rng, 256)
+    return Table(name, *given, (0, 0), (0, 0), 0, **more)
 
 
 def depthwise(name: str, image: tuple[int, ...], kernel: tuple[int, int], **more: Any) -> Layer:
@@ -195,9 +257,21 @@ SUMS = [
     total("difference", (31,), (-128, 127), (3 << 17, -(1 << 19)), 20, out=(5, -100, 90)),
     total("sum of one row", (1, 4, 3, 6), (3, -9), (700_001, 123_457), 20),
 ]
+PRODUCTS = [
+    product("halved products", (1, 3, 5, 7), (1, 3, 5, 7), (0, 0), (1, 0), 1, over=True),
+    product("by channels", (1, 4, 3, 6), (1, 1, 1, 6), (-128, 7), (777, 0), 18),
+    product("channels first", (1, 4, 3, 5), (5,), (3, -9), (777, 1), 17, out=(4, -60, 99)),
+    product("large product", (2, 9), (2, 9), (1, -1), (5, 0), 1),
+]
+TABLES = [table("codes", (1, 4, 3, 5), over=True), table("one code", (1,))]
 LAYERS = [
     *SUMS,
+    *TABLES,
+    replace(TABLES[0], name="codes by row", ring=(3, 2), over=False),
     replace(SUMS[2], name="sum by row", ring=(4, 2)),
+    *PRODUCTS,
+    replace(PRODUCTS[0], name="products by row", ring=(2, 1), over=False),
+    replace(PRODUCTS[1], name="by channels by row", ring=(1, 3)),
     *_PLAIN,
     *(
         replace(layer, name=f"{layer.name} by row", ring=_BY_ROW[layer.name], over=False)
