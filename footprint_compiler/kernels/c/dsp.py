@@ -166,11 +166,14 @@ def _depthwise(layer: Linear, rings: Rings | None, form: str) -> CKernel | None:
     if rings is None:
         shape = along_rows(shape)
     height, width = shape.kernel
-    by_pairs = shape.kernel == (3, 3) and shape.stride[1] <= 2 and form != "small"
+    fast = shape.stride[1] <= 2 and form != "small"
+    by_pairs = fast and shape.kernel == (3, 3)
+    wide = fast and width in (5, 7) and min(shape.in_channels, 2 * shape.out_width) > 3
     columns = max(
         shape.padding[1] + shape.in_width, (shape.out_width - 1) * shape.stride[1] + width
     )
     features = set(codes.features)
+    features |= {f"wide{width}x{shape.stride[1]}"} if wide else set()
     features |= {"uneven"} if shape.in_channels % 4 else set()
     features |= {f"pairs{shape.stride[1]}"} if by_pairs else set()
     features |= {"single"} if by_pairs and shape.out_width % 2 else set()
@@ -183,6 +186,7 @@ def _depthwise(layer: Linear, rings: Rings | None, form: str) -> CKernel | None:
             **window_fields(shape, rings, _OUTPUT),
             "pitch": 2 * columns,
             "pairs": int(by_pairs),
+            "wide": int(wide),
             **code_fields(codes, pair(-codes.zero_point)),
         },
         inputs=(0,),

@@ -236,6 +236,9 @@ _PLAIN = [
     depthwise("a column of pixels", (1, 9, 1, 6), (5, 1), zero_point=-7),
     depthwise("wide", (1, 5, 9, 3), (3, 5), padding=(1, 2, 1, 2), zero_point=100, scale=0.02),
     depthwise("large kernel", (1, 8, 8, 4), (5, 5), padding=(2, 2, 2, 2), out=(-128, -128, 0)),
+    depthwise("seven columns", (1, 7, 10, 6), (7, 7), padding=(3, 3, 3, 3), zero_point=3),
+    depthwise("seven by two", (1, 7, 11, 4), (3, 7), stride=(1, 2), padding=(1, 3, 1, 3)),
+    depthwise("five by two", (1, 8, 9, 9), (5, 5), stride=(2, 2), padding=(2, 2, 2, 2), scale=0.02),
     depthwise("single pixel", (1, 1, 1, 127), (1, 1), divisor=64, scale=0.9, zero_point=-128),
     depthwise("stride 3", (1, 10, 10, 9), (2, 2), stride=(3, 3), divisor=64, scale=1.7),
     depthwise("stride over rows", (1, 9, 6, 4), (1, 3), stride=(2, 1), padding=(0, 1, 0, 1)),
@@ -251,6 +254,8 @@ _BY_ROW = {
     "stride 2 by channels": (4, 4),
     "wide": (5, 2),
     "stride 3": (2, 1),
+    "seven columns": (7, 2),
+    "five by two": (5, 1),
 }
 SUMS = [
     total("halves", (1, 3, 5, 7), (0, 0), (1, 1), 1, over=True),
