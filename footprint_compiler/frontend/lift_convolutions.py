@@ -64,7 +64,7 @@ def lift_convolutions(model: onnx.ModelProto, only_quantized: bool) -> onnx.Mode
 
 
 def _version(model: onnx.ModelProto) -> int:
-    return max(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
+    return max(int(o.version) for o in model.opset_import if o.domain in ("", "ai.onnx"))
 
 
 class _Lift:
@@ -155,7 +155,8 @@ class _Lift:
 
 def _with(node: onnx.NodeProto, inputs: Mapping[int, str], output: str) -> onnx.NodeProto:
     """A copy with other names."""
-    copy = onnx.NodeProto.FromString(node.SerializeToString())
+    copy = onnx.NodeProto()
+    copy.CopyFrom(node)
     for position, name in inputs.items():
         copy.input[position] = name
     copy.output[0] = output

@@ -132,7 +132,7 @@ def _learn(problem: Problem, judging: int, rng: np.random.Generator, bits: int) 
     if judging == 0:
         judging = rows // 4
         problem = problem.at(rng.permutation(rows))
-    nearest = np.clip(np.rint(problem.weights), -most, most)
+    nearest: np.ndarray = np.clip(np.rint(problem.weights), -most, most)
     if judging == 0:
         return nearest
     learned = solve(problem.at(slice(0, rows - judging)), rng, most=most)
@@ -180,7 +180,8 @@ def solve(
     learned = np.clip(learned, -most, most)
     nearest = np.clip(np.rint(problem.weights), -most, most)
     better = problem.errors(learned) < problem.errors(nearest)
-    return np.where(better[:, :, None], learned, nearest)
+    chosen: np.ndarray = np.where(better[:, :, None], learned, nearest)
+    return chosen
 
 
 def _slopes(

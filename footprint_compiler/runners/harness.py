@@ -75,7 +75,7 @@ def find_library(artifact: Artifact) -> Library:
 
 def is_paged(artifact: Artifact) -> bool:
     """Whether callbacks load the weights page by page."""
-    return artifact.manifest.get("weights", {}).get("mode") == "paged"
+    return bool(artifact.manifest.get("weights", {}).get("mode") == "paged")
 
 
 def stated_stack_bytes(artifact: Artifact) -> int:
