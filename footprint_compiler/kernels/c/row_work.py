@@ -31,13 +31,16 @@ class _Costs:
 
 
 _COSTS = {
-    "dsp": _Costs(row=50, column=4.5, tap=6, pixel=30, weight=5),
-    "dsp-wide": _Costs(row=50, column=4.5, tap=6, pixel=30, weight=5),
+    "dsp": _Costs(row=67, column=6.6, tap=6, pixel=30, weight=6),
+    "dsp-wide": _Costs(row=67, column=6.6, tap=6, pixel=30, weight=6),
     "dsp-small": _Costs(row=50, column=6, tap=8, pixel=60, weight=6),
     "mve": _Costs(row=40, column=4, tap=6.5, pixel=22, weight=0),
     "thumb1": _Costs(row=40, column=6, tap=4, pixel=45, weight=6),
     "thumb2": _Costs(row=30, column=5, tap=3, pixel=15, weight=4),
 }
+
+_UNEVEN = _Costs(row=67, column=36, tap=6, pixel=69, weight=6)
+"""With SMLAD, where channels are no multiple of four and are expanded byte by byte."""
 
 
 def row_work(shape: ConvShape, unit: str) -> float:
@@ -46,15 +49,27 @@ def row_work(shape: ConvShape, unit: str) -> float:
     Args:
         shape: of the operator.
         unit: a name that ``cores.unit_of`` gives.
+
+    Returns:
+        1 and what rows add, relative to a kernel for as many even channels: that is what the
+        instructions at once are estimated by.
     """
     if shape.groups == 1:
         alone = shape.out_width % 2 == 1 and unit.startswith("dsp")
         return (shape.out_width + 1) / shape.out_width if alone else 1.0
-    costs = _COSTS[unit]
+    costs = usual = _COSTS[unit]
+    if unit in ("dsp", "dsp-wide") and shape.in_channels % 4:
+        costs = _UNEVEN
+    more = _depthwise(shape, costs, by_row=True) - _depthwise(shape, costs, by_row=False)
+    return 1 + more / _depthwise(shape, usual, by_row=False)
+
+
+def _depthwise(shape: ConvShape, costs: _Costs, by_row: bool) -> float:
+    """Instructions of one row of the output for the channels that are worked on together."""
     expand = costs.row + costs.column * shape.in_width
     taps = shape.kernel[0] * shape.kernel[1]
     compute = shape.out_width * (costs.pixel + costs.tap * taps)
-    by_row = shape.kernel[0] * expand + costs.weight * taps + compute
+    if by_row:
+        return shape.kernel[0] * expand + costs.weight * taps + compute
     upright = along_rows(shape) is not shape
-    new = costs.column * shape.stride[0] if upright else expand * shape.stride[0]
-    return by_row / (new + compute)
+    return (costs.column if upright else expand) * shape.stride[0] + compute
