@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,13 @@ from onnx import TensorProto, helper, numpy_helper
 
 import footprint_compiler as fpc
 from footprint_compiler import runners
+from footprint_compiler.codegen.toolchain import find_toolchain
+from footprint_compiler.kernels.c.cores import float_unit_of
+from footprint_compiler.kernels.c.kernel import CKernel
+from footprint_compiler.kernels.c.layer import window_fields
+from footprint_compiler.kernels.c.source import render_source
+from footprint_compiler.kernels.conv import ConvShape
+from footprint_compiler.targets import load_target
 from tests.kernels.c.float_layers import LAYERS, channels_first, model_of
 
 CORES = ["cortex-m4", "cortex-m7", "cortex-m55"]
@@ -95,3 +103,53 @@ def test_by_row(
     np.testing.assert_allclose(found.outputs["last"], expected, rtol=1e-5, atol=1e-4)
     assert found.instructions is not None
     assert found.instructions / built.manifest["macs"] <= most
+
+
+GNU = "arm-none-eabi-gcc"
+WARNINGS = "-mthumb -mfloat-abi=hard -Wall -Wextra -Werror"
+
+
+@pytest.mark.skipif(shutil.which(GNU) is None, reason=f"no {GNU}")
+@pytest.mark.parametrize("features", [{"low"}, {"high"}, {"plain"}, {"low", "high", "plain"}])
+@pytest.mark.parametrize(
+    ("target", "flags"),
+    [
+        ("cortex-m4", "-mcpu=cortex-m4 -mfpu=fpv4-sp-d16"),
+        ("cortex-m7", "-mcpu=cortex-m7 -mfpu=fpv5-sp-d16"),
+        ("cortex-m55", "-mcpu=cortex-m55"),
+    ],
+)
+def test_gnu_compiler_finds_registers_for_all(
+    tmp_path: Path, target: str, flags: str, features: set[str]
+) -> None:
+    unit = float_unit_of(target)
+    fields = window_fields(ConvShape(1, 9, 9, 8, 9, 9, 8, (3, 3)), {0: 4}, 1)
+    limits = {"low": 0, "high": 1}
+    shared = {unit, "by_row", "rings", "residual", *features}
+    tiles = {f"tile{pixels}" for pixels in (3, 4, 5, *([6] if unit == "mve-f" else []))}
+    counts = {"before": 1, "columns": 8, "after": 1}
+    kernels = {
+        "rows": ("float_conv", "fconv_rows", {"pixels": 4}, {"direct", *tiles}),
+        "windows": ("float_conv", "fconv_windows", {"pixels": 4}, {"gathered", *tiles}),
+        "channels": ("float_depthwise", "fdepthwise_rows", counts, {"stride1", "stride2"}),
+    }
+    source = render_source(
+        {
+            name: CKernel(
+                "conv2d",
+                template,
+                function,
+                {**fields, **more, **limits},
+                inputs=(0,),
+                constants=(1,),
+                features=frozenset(shared | own),
+                scratch_bytes=16 if function == "fconv_windows" else 0,
+                by_row=True,
+                element="float",
+            )
+            for name, (template, function, more, own) in kernels.items()
+        }
+    )
+    (tmp_path / "kernels.c").write_text(source, encoding="utf-8")
+    command = f"{GNU} {WARNINGS} {flags}"
+    assert find_toolchain(load_target(target), command, tmp_path).compile("kernels.c")
