@@ -72,7 +72,8 @@ def package(
     def draw(screen: Console) -> None:
         for path in sorted(files):
             screen.print(f"  {path}", markup=False, soft_wrap=True)
-        said = f"{len(files)} files, {text.size(size)}, {len(checked)} test vectors"
+        tests = "1 test vector" if len(checked) == 1 else f"{len(checked)} test vectors"
+        said = f"{len(files)} files, {text.size(size)}, {tests}"
         screen.print(said, markup=False)
         screen.print(f"written {out}", markup=False, soft_wrap=True)
 

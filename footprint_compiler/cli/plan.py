@@ -71,15 +71,16 @@ def plan(
         if explain:
             screen.print(render.explanation(report))
             render.draw_advice(screen, advice)
-            return
-        screen.print(render.live_at_peak(report.plan))
-        screen.print(render.flash_by_layer(report))
-        screen.print(render.flash_by_function(report))
-        if tensors:
-            screen.print(render.all_placements(report.plan))
-        if with_map:
-            for line in render.arena_map(report.plan):
+        else:
+            screen.print(render.live_at_peak(report.plan))
+            screen.print(render.flash_by_layer(report))
+            screen.print(render.flash_by_function(report))
+            if tensors:
+                screen.print(render.all_placements(report.plan))
+            for line in render.arena_map(report.plan) if with_map else ():
                 screen.print(line, soft_wrap=True)
+        for path in wanted.values():
+            screen.print(f"written {path}", markup=False, highlight=False, soft_wrap=True)
 
     payload = {**json.loads(report.plan.to_json()), "report": to_json(report)}
     if explain:

@@ -219,6 +219,9 @@ def show_records(folder: Path, target: str | None) -> None:
     found = list(read_records(folder, target).values())
 
     def draw(screen: Console) -> None:
+        if not found:
+            screen.print(f"no records in {folder}", markup=False, soft_wrap=True)
+            return
         for line in summary(found):
             screen.print(line, markup=False, soft_wrap=True)
         listing = text.table("record", "default", "best", "speed-up", right=("default", "best"))

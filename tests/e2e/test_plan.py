@@ -42,6 +42,9 @@ def test_files_agree_with_the_plan(fpc, native, tmp_path):
     options = [word for kind, path in names.items() for word in (f"--{kind}", path)]
     result = fpc("plan", native, *options)
     assert result.exit_code == 0, result.stderr
+    assert [line for line in result.stdout.splitlines() if line.startswith("written ")] == [
+        f"written {path}" for path in names.values()
+    ]
     plan = json.loads((native / "plan.json").read_text())
     storages = list(plan["storages"])
     rows = list(csv.DictReader(io.StringIO(names["csv"].read_text())))
