@@ -7,6 +7,7 @@ more pointer parameter, so that scratch is planned in the arena like everything 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
@@ -210,7 +211,24 @@ def compile_object(kernels: Mapping[str, LoweredKernel], target: Any) -> bytes:
     module = tvm.IRModule({symbol: kernel.func for symbol, kernel in kernels.items()})
     with target:
         built = tvm.get_global_func("target.build.llvm")(module, target)
-    with TemporaryDirectory(prefix="fpc-") as folder:
-        path = Path(folder) / "kernels.o"
-        built.write_to_file(str(path), "o")
-        return path.read_bytes()
+    return emitted(built, "o")
+
+
+def emitted(built: Any, form: str) -> bytes:
+    """What LLVM writes of a built module.
+
+    It takes a path only, and ends the process where the disk is full. So the path is that of a file
+    in memory where the system has such files.
+
+    Args:
+        built: result of ``target.build.llvm``.
+        form: ``"o"`` for an object, ``"ll"`` for LLVM's own text.
+    """
+    if not hasattr(os, "memfd_create"):
+        with TemporaryDirectory(prefix="fpc-") as folder:
+            path = Path(folder) / f"kernels.{form}"
+            built.write_to_file(str(path), form)
+            return path.read_bytes()
+    with open(os.memfd_create("kernels"), "rb") as memory:
+        built.write_to_file(f"/proc/self/fd/{memory.fileno()}", form)
+        return memory.read()

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import tvm
 
+from footprint_compiler.codegen.objects import LoweredKernel, emitted
 from footprint_compiler.codegen.toolchain import find_toolchain
 
 if TYPE_CHECKING:
-    from footprint_compiler.codegen.objects import LoweredKernel
     from footprint_compiler.targets import Target
 
 _ATTRIBUTES = re.compile(r"^(attributes #\d+ = \{)", re.MULTILINE)
@@ -44,8 +44,7 @@ def compile_small_object(kernels: Mapping[str, LoweredKernel], target: Target) -
         built: Any = tvm.get_global_func("target.build.llvm")(module, llvm)
     with tempfile.TemporaryDirectory(prefix="fpc-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        built.write_to_file(str(folder / "plain.ll"), "ll")
-        text = (folder / "plain.ll").read_text(encoding="utf-8")
+        text = emitted(built, "ll").decode()
         small = _ATTRIBUTES.sub(r"\1 minsize optsize nounwind", text)
         (folder / "kernels.ll").write_text(small, encoding="utf-8")
         return [find_toolchain(target, None, folder, small=True).compile_ir("kernels.ll")]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -52,3 +54,17 @@ def test_tile_is_right_with_every_vector_width(
         ctypes.c_void_p(values.ctypes.data), ctypes.c_void_p(result.ctypes.data)
     )
     np.testing.assert_array_equal(result, expected)
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="no files in memory on this system")
+def test_no_disk_is_needed_for_what_llvm_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LLVM would end the process where the disk is full."""
+    target = tvm.target.Target({"kind": "llvm", "mtriple": "x86_64-linux-gnu"})
+    a = te.placeholder((8,), name="a")
+    twice = te.compute((8,), lambda i: a[i] + a[i])
+    kernel = lower_kernel(te.create_prim_func([a, twice]), "k", target)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    (content,) = compile_objects({"k": kernel}, target)
+    assert content.startswith(b"\x7fELF")
