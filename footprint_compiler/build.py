@@ -40,7 +40,7 @@ from footprint_compiler.plan_pools import choose_pools, plan_for_target
 from footprint_compiler.program import KernelCall, Program
 from footprint_compiler.progress import Reporter
 from footprint_compiler.runtime.loader import load
-from footprint_compiler.streaming.parallel import with_threads
+from footprint_compiler.share_calls import share_calls
 from footprint_compiler.streaming.select import select_segments, slowdown_of
 from footprint_compiler.targets import Target, load_target
 from footprint_compiler.tuning.apply import RecordsInForce, records_in_force
@@ -217,7 +217,9 @@ def compile_graph(
     program = with_order(program, order)
     slowdown = None if options.keep_tensors else slowdown_of(options)
     if options.threads > 1 and not options.keep_tensors:
-        program = with_threads(program, max(1, unit.lanes("float32")))
+        lanes = max(1, unit.lanes("float32"))
+        program, cut, parts = share_calls(program, kernels, lanes, options.threads, llvm)
+        kernels, lowered = {**kernels, **cut}, {**lowered, **parts}
     elif slowdown is not None:
         reporter.phase("choose what runs row by row")
         program = select_segments(program, align, slowdown, unit.lanes("float32")).program

@@ -34,6 +34,8 @@ def with_scratch(program: Program, scratch: Mapping[str, tuple[Scratch, ...]]) -
     """The program whose calls and stages have the scratch of their kernels, by C symbol."""
 
     def fill(call: KernelCall) -> KernelCall:
+        if call.shared is not None:
+            return call  # has that of all its threads
         if call.segment is None:
             return replace(call, scratch=scratch[call.kernel])
         return with_stages(call, tuple(fill(stage) for stage in call.segment.stages))

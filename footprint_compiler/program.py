@@ -69,12 +69,25 @@ class Segment:
         stages: calls of row kernels (with ``rows``), producers first; each has one output.
         rings: tensors between the stages. Ring i is scratch block i of the step; the blocks
             after the rings are the scratch of the stages, of one at a time.
-        parallel: threads may share the rows of the only stage.
     """
 
     stages: tuple[KernelCall, ...]
     rings: tuple[Ring, ...]
-    parallel: bool = False
+
+
+@dataclass(frozen=True)
+class Shared:
+    """How threads share a call: ``kernel(pointers..., begin, end)`` computes items of it.
+
+    Attributes:
+        items: of about the same work, in any order.
+        parts: runs of adjacent items that are dealt out.
+        scratch_bytes: of each scratch block, the part of one thread, a multiple of its alignment.
+    """
+
+    items: int
+    parts: int
+    scratch_bytes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -95,6 +108,7 @@ class KernelCall:
         rows: how the kernel goes by rows; None where it has no such form.
         segment: the stages that this step runs instead of a kernel of its own.
         overlaps: pairs that may share bytes beyond ``in_place``.
+        shared: how threads share the kernel; None where one thread computes it.
     """
 
     kernel: str
@@ -107,6 +121,7 @@ class KernelCall:
     rows: RowAccess | None = None
     segment: Segment | None = None
     overlaps: tuple[Overlap, ...] = ()
+    shared: Shared | None = None
 
 
 @dataclass(frozen=True)

@@ -13,14 +13,13 @@ import jinja2
 from footprint_compiler.codegen.footprint import Footprint
 from footprint_compiler.codegen.more_arenas import MoreArena, more_arenas
 from footprint_compiler.codegen.pages import Pages
-from footprint_compiler.codegen.rows import segment_source
+from footprint_compiler.codegen.rows import SegmentSource, segment_source
 from footprint_compiler.codegen.threads import pool_words, shared_source
 from footprint_compiler.codegen.weights import Weights
 from footprint_compiler.errors import CodegenError
 from footprint_compiler.memory.plan import MemoryPlan
 from footprint_compiler.program import KernelCall, Program
 from footprint_compiler.streaming.direction import runs_downwards
-from footprint_compiler.streaming.parallel import is_shared, part_count
 from footprint_compiler.tensor import TensorSpec
 
 ABI_VERSION = 1
@@ -128,7 +127,7 @@ class Interface:
         segments = [
             self._segment(step, call)
             for step, call in enumerate(self.program.calls)
-            if call.segment is not None
+            if call.segment is not None or call.shared is not None
         ]
         body = self._magic_source(calls, segments)
         return _TEMPLATES.get_template("entry.c.j2").render(
@@ -223,8 +222,12 @@ class Interface:
         }
 
     def _segment(self, step: int, call: KernelCall) -> dict[str, Any]:
-        """The function that runs a segment; its pointers are ``a`` and ``w`` plus offsets."""
-        assert call.segment is not None
+        """The function that runs a segment, or a part of a shared call; its pointers are ``a`` and
+        ``w`` plus offsets."""
+        if call.segment is None:
+            arguments = [self._pointers(step, call)]
+            name = f"{self.program.name}_s{step}"
+            return self._function(step, call, shared_source(name, call, arguments[0]), arguments)
         inside = {
             ring.tensor.name: f"scratch:{step}:{index}"
             for index, ring in enumerate(call.segment.rings)
@@ -235,11 +238,12 @@ class Interface:
             names = [inside.get(name, name) for name in (*stage.inputs, *stage.outputs)]
             names += [f"scratch:{step}:{first + index}" for index in range(len(stage.scratch))]
             arguments.append([self._pointer(name, step) for name in names])
-        job = self._job(step)
-        if job is None:
-            source = segment_source(call, arguments, runs_downwards(call, self.offset_of))
-        else:
-            source = shared_source(call, arguments[0])
+        source = segment_source(call, arguments, runs_downwards(call, self.offset_of))
+        return self._function(step, call, source, arguments)
+
+    def _function(
+        self, step: int, call: KernelCall, source: SegmentSource, arguments: list[list[str]]
+    ) -> dict[str, Any]:
         words = [word for group in arguments for word in group]
         every = ("a", *(arena.base for arena in self.more_arenas), "w")
         bases = [base for base in every if any(word.startswith(f"{base} ") for word in words)]
@@ -249,14 +253,14 @@ class Interface:
             "counters": source.counters,
             "lines": source.lines,
             "comment": c_comment(", ".join(call.layers), _COMMENT_CHARACTERS),
-            "job": job,
+            "job": self._job(step),
         }
 
     def _job(self, step: int) -> int | None:
         """Number of the call among those that threads share; None for the others."""
-        if self.threads == 1 or not is_shared(self.program.calls[step]):
+        if self.program.calls[step].shared is None:
             return None
-        return sum(is_shared(call) for call in self.program.calls[:step])
+        return sum(call.shared is not None for call in self.program.calls[:step])
 
     def _pointer(self, name: str, step: int) -> str:
         if name in self.weights.offsets and self.pages is not None:
@@ -276,8 +280,8 @@ class Interface:
 
     def _run(self, step: int, call: KernelCall) -> dict[str, str]:
         job = self._job(step)
-        if job is not None:
-            arguments = f"ctx, {job}, {part_count(call, self.threads)}"
+        if call.shared is not None:
+            arguments = f"ctx, {job}, {call.shared.parts}"
             layers = c_comment(", ".join(call.layers), _COMMENT_CHARACTERS)
             run = f"{self.program.name}_pool_run"
             return {"symbol": run, "arguments": arguments, "comment": layers}
@@ -285,11 +289,14 @@ class Interface:
             bases = self._segment(step, call)["bases"]
             arguments = ", ".join(bases)
             return {"symbol": call.kernel, "arguments": arguments, "comment": ""}
-        names = [*call.inputs, *call.outputs]
-        names += [f"scratch:{step}:{index}" for index in range(len(call.scratch))]
-        pointers = [self._pointer(name, step) for name in names]
+        pointers = self._pointers(step, call)
         layers = c_comment(", ".join(call.layers), _COMMENT_CHARACTERS)
         return {"symbol": call.kernel, "arguments": ", ".join(pointers), "comment": layers}
+
+    def _pointers(self, step: int, call: KernelCall) -> list[str]:
+        names = [*call.inputs, *call.outputs]
+        names += [f"scratch:{step}:{index}" for index in range(len(call.scratch))]
+        return [self._pointer(name, step) for name in names]
 
     def _magic_source(
         self, calls: Sequence[dict[str, str]], segments: Sequence[dict[str, Any]]
@@ -330,14 +337,14 @@ def _prototypes(program: Program) -> list[dict[str, str]]:
     """
     found: dict[str, str] = {}
     functions = [
-        (function, call.segment is not None)
+        (function, 1 if call.segment is not None else 2 if call.shared is not None else 0)
         for call in program.calls
         for function in (call.segment.stages if call.segment is not None else (call,))
     ]
-    for call, by_row in functions:
+    for call, numbers in functions:
         inputs = ["const void *"] * len(call.inputs)
         pointers = inputs + ["void *"] * (len(call.outputs) + len(call.scratch))
-        parameters = ", ".join([*pointers, "int32_t"] if by_row else pointers)
+        parameters = ", ".join([*pointers, *["int32_t"] * numbers])
         if found.setdefault(call.kernel, parameters) != parameters:
             raise CodegenError(f"calls of {call.kernel} disagree on its parameters")
     return [{"symbol": name, "parameters": text or "void"} for name, text in found.items()]

@@ -206,6 +206,7 @@ def _layer(program: Program, call: KernelCall) -> dict[str, Any]:
         "kernel": call.kernel,
         "layers": list(call.layers),
         "macs": call.macs,
+        **({} if call.shared is None else {"parts": call.shared.parts}),
         "activation_bytes": sum(program.tensors[name].size_bytes for name in activations),
         "weights_bytes": sum(int(program.constants[name].nbytes) for name in weights),
         "scratch_bytes": sum(block.size_bytes for block in call.scratch),

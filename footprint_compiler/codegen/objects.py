@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +19,7 @@ import tvm
 import tvm_ffi
 from tvm import s_tir, tirx
 
+from footprint_compiler.codegen.items import Items, take_items
 from footprint_compiler.codegen.row_parameter import take_row
 from footprint_compiler.kernels.math_calls import expand_math, mark_math
 from footprint_compiler.kernels.rescale import expand_rescale
@@ -41,10 +42,12 @@ class LoweredKernel:
         func: the ``PrimFunc``, parameters in the order inputs, outputs, scratch, and of a row
             kernel the row.
         scratch: one entry per trailing pointer parameter.
+        items: of a kernel that threads share, whose last parameters are ``begin`` and ``end``.
     """
 
     func: Any
     scratch: tuple[Scratch, ...]
+    items: int = 0
 
 
 def _passes() -> list[Any]:
@@ -85,7 +88,7 @@ def _pointer(name: str, buffer: Any) -> Any:
     return tirx.Var(name, tvm.ir.PointerType(tvm.ir.PrimType(dtype)))
 
 
-def _to_pointer_parameters(func: Any) -> LoweredKernel:
+def _to_pointer_parameters(func: Any, items: Items | None = None) -> LoweredKernel:
     """Bind each buffer parameter to a raw pointer; lift large temporaries to parameters."""
     params, prefix = [], []
     for buffer in func.params:
@@ -104,7 +107,10 @@ def _to_pointer_parameters(func: Any) -> LoweredKernel:
         scratch.append(Scratch(size, 16))
         return tirx.DeclBuffer(stmt.buffer, data=pointer)
 
-    body, row = take_row(func, func.body)
+    if items is None:
+        body, more = take_row(func, func.body)
+    else:
+        body, more = items.body, list(items.parameters)
     body = tvm_ffi.structural_map(body, (tirx.AllocBuffer, lift))
     for pointer in params:  # a view may start at any element
         align = DTYPE_BYTES[str(pointer.ty.element_type.dtype)]
@@ -112,11 +118,11 @@ def _to_pointer_parameters(func: Any) -> LoweredKernel:
     attrs = dict(func.attrs.items()) if func.attrs else {}
     attrs["calling_conv"] = 0
     new = tirx.PrimFunc(
-        params + lifted + row,
+        params + lifted + more,
         tirx.SeqStmt([*prefix, body]),
         attrs=tvm.ir.make_node("ir.DictAttrs", **attrs),
     )
-    return LoweredKernel(new, tuple(scratch))
+    return LoweredKernel(new, tuple(scratch), 0 if items is None else items.count)
 
 
 def _has_rounding(target: Any) -> bool:
@@ -138,18 +144,38 @@ def lower_kernel(func: Any, symbol: str, target: Any) -> LoweredKernel:
         symbol: C symbol.
         target: ``tvm.target.Target`` (kind llvm).
     """
+    return _finished(_to_pointer_parameters(_flat(func, symbol, target)), symbol, target)
+
+
+def lower_shared(
+    func: Any, symbol: str, target: Any, outputs: int, wanted: int, uniform: bool
+) -> LoweredKernel | None:
+    """The same for a kernel that threads share; None where it cannot be cut: see ``take_items``.
+
+    Its scratch is that of one thread.
+    """
+    flat = _flat(func, symbol, target)
+    items = take_items(flat, outputs, wanted, uniform)
+    if items is None:
+        return None
+    return _finished(_to_pointer_parameters(flat, items), symbol, target)
+
+
+def _flat(func: Any, symbol: str, target: Any) -> Any:
     func = func.with_attr("global_symbol", symbol).with_attr("target", target)
     module = tvm.IRModule({symbol: func})
     with target, tvm.transform.PassContext(opt_level=3):
-        module = tvm.ir.transform.Sequential(_passes())(module)
-    lowered = _to_pointer_parameters(module[symbol])
+        return tvm.ir.transform.Sequential(_passes())(module)[symbol]
+
+
+def _finished(lowered: LoweredKernel, symbol: str, target: Any) -> LoweredKernel:
     module = tvm.IRModule({symbol: lowered.func})
     with target, tvm.transform.PassContext(opt_level=3):
         module = expand_rescale(module, target)
         module = mark_math(module, _has_rounding(target))
         module = tirx.transform.LowerIntrin()(module)
         module = expand_math(module)
-    return LoweredKernel(module[symbol], lowered.scratch)
+    return replace(lowered, func=module[symbol])
 
 
 def compile_objects(kernels: Mapping[str, LoweredKernel], target: Any) -> list[bytes]:

@@ -25,22 +25,26 @@ def thread_stack_bytes(worker_bytes: int) -> int:
     return -(-(worker_bytes + LIBC_STACK_BYTES) // PAGE_BYTES) * PAGE_BYTES
 
 
-def shared_source(call: KernelCall, arguments: Sequence[str]) -> SegmentSource:
-    """The function that computes part ``part`` of ``parts`` of a shared call.
+def shared_source(name: str, call: KernelCall, arguments: Sequence[str]) -> SegmentSource:
+    """The function that computes part ``part`` of ``parts`` of a shared call on a thread.
 
     Args:
-        call: a segment of one stage.
-        arguments: C expressions of the stage's pointers.
+        name: of the function.
+        call: shared.
+        arguments: C expressions of its pointers, those of scratch last.
     """
-    assert call.segment is not None
-    (stage,) = call.segment.stages
-    assert stage.rows is not None
-    height, pointers = stage.rows.height, ", ".join(arguments)
+    assert call.shared is not None
+    items, first = call.shared.items, len(arguments) - len(call.scratch)
+    own = [
+        f"{pointer} + (size_t)thread * {size}"
+        for pointer, size in zip(arguments[first:], call.shared.scratch_bytes, strict=True)
+    ]
+    pointers = ", ".join([*arguments[:first], *own])
     lines = (
-        f"    const int32_t end = (part + 1) * {height} / parts;",
+        f"    const int32_t begin = (int32_t)((int64_t)part * {items} / parts);",
+        f"    const int32_t end = (int32_t)((int64_t)(part + 1) * {items} / parts);",
         "",
-        f"    for (r0 = part * {height} / parts; r0 < end; r0++) {{",
-        f"        {stage.kernel}({pointers}, r0);",
-        "    }",
+        *([] if own else ["    (void)thread;"]),
+        f"    {call.kernel}({pointers}, begin, end);",
     )
-    return SegmentSource(call.kernel, ("r0",), lines)
+    return SegmentSource(name, (), lines)

@@ -1,65 +1,54 @@
-"""Which kernels several threads share: those that go by rows, where dealing them out pays.
+"""Which kernels several threads share, and in how many parts.
 
-A kernel that computes any output row from rows of its inputs can be dealt out in parts of adjacent
-rows. Nothing that it writes may lie where another part still reads: of its inputs, such a call
-takes over only one that it reads element by element.
+A kernel is shared where it can be cut into items (``codegen.items``) and its work pays for waking
+other cores: every part has at least ``LEAST_WORK`` instructions. Each thread has scratch of its
+own. Outputs take over an input as without threads: such a kernel reads element i of that input for
+element i of its output alone.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
-from footprint_compiler.program import KernelCall, Program
-from footprint_compiler.streaming.costs import call_cost, row_cost
-from footprint_compiler.streaming.segments import make_segment
+from footprint_compiler.program import KernelCall, Program, Scratch, Shared
+from footprint_compiler.streaming.costs import call_cost
 
-LEAST_WORK = 20_000
-"""Instructions below which waking another core costs more than it gains."""
-MOST_OVERHEAD = 0.25
-"""Of the instructions at once, that going by rows may add."""
+LEAST_WORK = 10_000
+"""Instructions of a part: a few microseconds, of which handing it to another core takes less than
+one."""
 PARTS_PER_THREAD = 4
 """More parts than threads even out cores that are late or slower."""
+SCRATCH_ALIGN = 64
+"""So that no two threads write the same cache line of their scratch."""
+
+Cut = Callable[[KernelCall, int], tuple[str, int, tuple[Scratch, ...]] | None]
+"""(call, items that are enough) -> symbol of the kernel that computes some of its items, how many
+there are, and the scratch of one thread; None where the kernel cannot be cut."""
 
 
-def with_threads(program: Program, lanes: int) -> Program:
-    """The program whose heavy calls are segments of one stage that threads share.
+def with_threads(program: Program, lanes: int, threads: int, cut: Cut) -> Program:
+    """The program whose heavy calls are shared.
 
     Args:
-        program: calls in their final order, without segments.
+        program: calls in their final order, with scratch.
         lanes: elements that one instruction computes.
+        threads: of an inference.
+        cut: see ``Cut``.
     """
-    calls = tuple(
-        _shared(program, call, f"{program.name}_s{step}", lanes) or call
-        for step, call in enumerate(program.calls)
-    )
+    calls = tuple(_shared(program, call, lanes, threads, cut) or call for call in program.calls)
     return replace(program, calls=calls)
 
 
-def part_count(call: KernelCall, threads: int) -> int:
-    """Parts in which the rows of a shared call are dealt out."""
-    assert call.segment is not None
-    rows = call.segment.stages[0].rows
-    assert rows is not None
-    return min(rows.height, threads * PARTS_PER_THREAD)
-
-
-def is_shared(call: KernelCall) -> bool:
-    """Whether threads share the call: a kernel with scratch of its own has one block only."""
-    return (
-        call.segment is not None
-        and call.segment.parallel
-        and not any(stage.scratch for stage in call.segment.stages)
-    )
-
-
-def _shared(program: Program, call: KernelCall, name: str, lanes: int) -> KernelCall | None:
-    if call.rows is None or call.rows.height < 2 or len(call.outputs) != 1:
+def _shared(
+    program: Program, call: KernelCall, lanes: int, threads: int, cut: Cut
+) -> KernelCall | None:
+    parts = min(threads * PARTS_PER_THREAD, int(call_cost(program, call, lanes)) // LEAST_WORK)
+    found = cut(call, parts) if parts > 1 else None
+    if found is None:
         return None
-    work = call_cost(program, call, lanes)
-    if work < LEAST_WORK or row_cost(program, call, lanes) > MOST_OVERHEAD * work:
-        return None
-    exact = frozenset(call.inputs[position] for position in call.rows.exact)
-    made = make_segment(name, (call,), program.tensors, frozenset(call.outputs), exact)
-    if made is None or made.segment is None:
-        return None
-    return replace(made, segment=replace(made.segment, parallel=True), overlaps=())
+    symbol, items, scratch = found
+    own = tuple(-(-block.size_bytes // SCRATCH_ALIGN) * SCRATCH_ALIGN for block in scratch)
+    blocks = tuple(Scratch(size * threads, SCRATCH_ALIGN) for size in own)
+    shared = Shared(items, min(items, parts), own)
+    return replace(call, kernel=symbol, scratch=blocks, rows=None, shared=shared)

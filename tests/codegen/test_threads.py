@@ -27,18 +27,17 @@ Build = Callable[[int], Artifact]
 
 
 def network() -> onnx.ModelProto:
-    """Two convolutions with a residual sum and a pool: rows that windows share.
-
-    The second is 5x5, as a transformed one runs on one thread.
-    """
+    """Three convolutions with a residual sum and a pool; the 3x3 ones may be transformed."""
     rng = np.random.default_rng(0)
     first = rng.standard_normal((16, 3, 3, 3)).astype(np.float32)
     second = rng.standard_normal((16, 16, 5, 5)).astype(np.float32)
+    third = rng.standard_normal((16, 16, 3, 3)).astype(np.float32)
     nodes = [
         helper.make_node("Conv", ["x", "w0"], ["a"], pads=[1, 1, 1, 1]),
         helper.make_node("Relu", ["a"], ["b"]),
         helper.make_node("Conv", ["b", "w1"], ["c"], pads=[2, 2, 2, 2]),
-        helper.make_node("Add", ["b", "c"], ["d"]),
+        helper.make_node("Conv", ["c", "w2"], ["e"], pads=[1, 1, 1, 1]),
+        helper.make_node("Add", ["b", "e"], ["d"]),
         helper.make_node("MaxPool", ["d"], ["y"], kernel_shape=[2, 2], strides=[2, 2]),
     ]
     graph = helper.make_graph(
@@ -46,7 +45,10 @@ def network() -> onnx.ModelProto:
         "g",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 45, 32])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 16, 22, 16])],
-        [numpy_helper.from_array(first, "w0"), numpy_helper.from_array(second, "w1")],
+        [
+            numpy_helper.from_array(array, name)
+            for array, name in ((first, "w0"), (second, "w1"), (third, "w2"))
+        ],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
@@ -77,8 +79,9 @@ def tasks() -> set[str]:
 
 @pytest.mark.parametrize("threads", [2, 3, 5])
 def test_outputs_are_the_same_to_the_bit(threads: int, build: Build) -> None:
-    shared = [row for row in build(threads).manifest["layers"] if row["family"] == "rows"]
-    assert len(shared) >= 2, "nothing is shared, so that the test would show nothing"
+    shared = [row for row in build(threads).manifest["layers"] if "parts" in row]
+    assert len(shared) >= 3, "too little is shared, so that the test would show nothing"
+    assert any(row["scratch_bytes"] for row in shared), "no thread has scratch of its own"
     with load(build(1)) as alone, load(build(threads)) as together:
         for seed in range(40):
             wanted, found = alone.run(image(seed)), together.run(image(seed))
@@ -92,6 +95,61 @@ def test_the_system_compiler_links_threads(build: Build, tmp_path: Path) -> None
     onnx.save(network(), model)
     with load(build(1)) as alone, load(fpc.build(model, "native", options, tmp_path / "g")) as made:
         np.testing.assert_allclose(made.run(image())["y"], alone.run(image())["y"], rtol=1e-5)
+
+
+def other_kernels() -> onnx.ModelProto:
+    """Attention with a dense layer, softmax and functions, and an integer convolution."""
+    rng = np.random.default_rng(5)
+    constants = {
+        "w": rng.standard_normal((96, 128)).astype(np.float32) / 10,
+        "scale": np.float32(0.05),
+        "zero": np.int8(3),
+        "codes": rng.integers(-127, 128, (24, 96, 1, 1)).astype(np.int8),
+        "steps": np.full(24, 0.01, np.float32),
+        "zeros": np.zeros(24, np.int8),
+        "places": np.array([1, 96, 16, 10]),
+    }
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["dense"]),
+        helper.make_node("Tanh", ["dense"], ["bent"]),
+        helper.make_node("Transpose", ["bent"], ["turned"], perm=[0, 2, 1]),
+        helper.make_node("MatMul", ["bent", "turned"], ["near"]),
+        helper.make_node("Softmax", ["near"], ["weights"]),
+        helper.make_node("MatMul", ["weights", "bent"], ["y"]),
+        helper.make_node("Reshape", ["x", "places"], ["image"]),
+        helper.make_node("QuantizeLinear", ["image", "scale", "zero"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["d"]),
+        helper.make_node("DequantizeLinear", ["codes", "steps", "zeros"], ["k"], axis=0),
+        helper.make_node("Conv", ["d", "k"], ["c"]),
+        helper.make_node("QuantizeLinear", ["c", "scale", "zero"], ["z"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 160, 96])],
+        [
+            helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 160, 128]),
+            helper.make_tensor_value_info("z", TensorProto.INT8, [1, 24, 16, 10]),
+        ],
+        [numpy_helper.from_array(np.asarray(array), name) for name, array in constants.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def test_other_families_are_shared(tmp_path: Path) -> None:
+    onnx.save(other_kernels(), tmp_path / "net.onnx")
+    x = np.random.default_rng(0).standard_normal((1, 160, 96)).astype(np.float32)
+    outputs = []
+    for threads in (1, 3):
+        options = fpc.BuildOptions(name="net", threads=threads, optimize_for="speed")
+        artifact = fpc.build(tmp_path / "net.onnx", "native", options, tmp_path / str(threads))
+        with load(artifact) as model:
+            outputs.append([dict(model.run({"x": x})) for _ in range(20)])
+    shared = {row["family"] for row in artifact.manifest["layers"] if "parts" in row}
+    assert shared >= {"dense", "matmul", "softmax", "conv2d"}
+    for found in outputs[1]:
+        for name, wanted in outputs[0][0].items():
+            np.testing.assert_array_equal(found[name], wanted)
 
 
 def test_contexts_run_at_once(build: Build) -> None:
