@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,7 +22,9 @@ MAIN = r"""
 #include <string.h>
 #include "net.h"
 
-enum { CYCLES = 40 };
+#ifndef CYCLES
+#define CYCLES 40
+#endif
 static unsigned char first[NET_OUTPUT_0_BYTES];
 
 static void *work(void *wrong)
@@ -98,6 +101,19 @@ def test_no_race_in_many_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     found = _run(["setarch", "-R", "./race"], tmp_path / "out", False)
     assert found.returncode == 0, found.stderr
     assert artifact.manifest["threads"] == 3
+
+
+@pytest.mark.skipif(shutil.which("qemu-aarch64") is None, reason="qemu-aarch64 is not installed")
+def test_many_lives_on_arm64(tmp_path: Path) -> None:
+    onnx.save(network(), tmp_path / "net.onnx")
+    options = fpc.BuildOptions(name="net", threads=3, optimize_for="speed")
+    artifact = fpc.build(tmp_path / "net.onnx", "arm64", options, tmp_path / "out")
+    assert sum("parts" in row for row in artifact.manifest["layers"]) >= 3
+    (tmp_path / "out" / "main.c").write_text(MAIN)
+    zig = [sys.executable, "-m", "ziglang", "cc", "-target", "aarch64-linux-musl", "-static"]
+    _run([*zig, "-O1", "-DCYCLES=5", "main.c", "libnet.a", "-lm", "-o", "race"], tmp_path / "out")
+    found = _run(["qemu-aarch64", "./race"], tmp_path / "out", False)
+    assert found.returncode == 0, found.stderr
 
 
 def _defines(path: Path, symbol: str) -> bool:
