@@ -44,9 +44,9 @@ def _chain() -> onnx.ModelProto:
     rng = np.random.default_rng(5)
     shapes = {
         "stem": (6, 3, 3, 3),
-        "tall": (16, 6, 4, 1),
-        "deep": (16, 1, 3, 3),
-        "down": (6, 16, 1, 1),
+        "tall": (32, 6, 4, 1),
+        "deep": (32, 1, 3, 3),
+        "down": (6, 32, 1, 1),
         "half": (6, 1, 3, 3),
         "last": (5, 6, 3, 3),
     }
@@ -71,7 +71,7 @@ def _chain() -> onnx.ModelProto:
         helper.make_node("Relu", ["stem"], ["a"]),
         conv("tall", "a", pads=[1, 0, 2, 0]),
         helper.make_node("Clip", ["tall", "zero", "six"], ["c"]),
-        conv("deep", "c", pads=[1, 1, 1, 1], group=16),
+        conv("deep", "c", pads=[1, 1, 1, 1], group=32),
         helper.make_node("Relu", ["deep"], ["d"]),
         conv("down", "d"),
         helper.make_node("Add", ["down", "a"], ["e"]),
