@@ -37,6 +37,8 @@ from footprint_compiler.passes.pipeline import fuse_phase, layout_phase, legaliz
 from footprint_compiler.passes.trace_fusion import trace_fusion, trace_results
 from footprint_compiler.passes.trace_values import ValueTrace
 from footprint_compiler.plan_pools import choose_pools, plan_for_target
+from footprint_compiler.precision import PrecisionEstimate
+from footprint_compiler.precision_cost import estimate_precision
 from footprint_compiler.program import KernelCall, Program
 from footprint_compiler.progress import Reporter
 from footprint_compiler.runtime.loader import load
@@ -205,6 +207,7 @@ def compile_graph(
     total = int(graph.metadata.get("macs_total", 0))
     islands = _float_islands(single, graph.metadata.get("layers", {}))
     program = replace(program, model_macs=total, float_islands=islands)
+    program = replace(program, precision=_precision(program, kernels, unit, records, reporter))
     llvm = tvm.target.Target(dict(target.tvm))
     lowered = _lower(kernels, llvm, reporter)
     program = with_scratch(program, {symbol: one.scratch for symbol, one in lowered.items()})
@@ -242,6 +245,26 @@ def compile_graph(
     more = {symbol: lower_kernel(func, symbol, llvm) for symbol, func in extra.items()}
     objects += tuple(compile_objects(more, llvm))
     return Compiled(program, objects, layers, records.for_manifest(), kept, copies)
+
+
+def _precision(
+    program: Program,
+    kernels: Mapping[str, Kernel],
+    unit: Machine,
+    records: RecordsInForce,
+    reporter: Reporter,
+) -> PrecisionEstimate | None:
+    """What a quantized model gains or loses against its float form; a loss is a warning."""
+    used = {symbol: records.record_of(kernel) for symbol, kernel in kernels.items()}
+    measured = {symbol: 1 / record.speed_up for symbol, record in used.items() if record}
+    families = {symbol: kernel.family for symbol, kernel in kernels.items()}
+    estimate = estimate_precision(program, families, unit, measured)
+    if estimate is None:
+        return None
+    reporter.log(estimate.summary(), "warning" if estimate.is_slower else "info")
+    for layer in estimate.layers:
+        reporter.log(f"precision: {layer}", "debug")
+    return estimate
 
 
 def _unit_for(goal: str, unit: Machine, module: Any) -> Machine:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from footprint_compiler.precision import PrecisionEstimate
 from footprint_compiler.streaming.window import RowAccess
 from footprint_compiler.tensor import TensorSpec
 
@@ -136,6 +137,7 @@ class Program:
         views: tensors that lie inside another one.
         calls: kernel calls.
         float_islands: (layer, operator, reason) of what computes in float from quantized tensors.
+        precision: of a quantized model, what its kernels cost beside their float form.
         model_macs: multiply-accumulates as the frontend counted them; 0 when it did not.
     """
 
@@ -148,6 +150,7 @@ class Program:
     calls: tuple[KernelCall, ...]
     model_macs: int = 0
     float_islands: tuple[tuple[str, str, str], ...] = ()
+    precision: PrecisionEstimate | None = None
 
     @property
     def macs(self) -> int:

@@ -107,5 +107,5 @@ def named_order(shape: Sequence[int], moving: Sequence[int]) -> Permutation:
         if byte_order(shape, known) == tuple(moving):
             return known
     wanted = [axis for axis in range(rank) if shape[axis] == 1] + list(moving)
-    found: Permutation = tuple(wanted.index(axis) for axis in range(rank))
-    return found
+    places = {axis: at for at, axis in enumerate(wanted)}
+    return tuple(places[axis] for axis in range(rank))

@@ -75,6 +75,7 @@ def describe(build: Build, files: Mapping[str, str], sha256: Mapping[str, str]) 
             {"layer": layer, "operator": operator, "reason": reason}
             for layer, operator, reason in program.float_islands
         ],
+        "precision": program.precision.as_json() if program.precision else None,
         "arena": {
             "bytes": interface.arena_bytes,
             "align_bytes": plan.align_bytes,

@@ -86,10 +86,14 @@ class RecordsInForce:
 
     def schedule_of(self, kernel: Kernel) -> str:
         """For a manifest: ``record`` or ``default``."""
+        return DEFAULT if self.record_of(kernel) is None else "record"
+
+    def record_of(self, kernel: Kernel) -> Record | None:
+        """The record that made a kernel."""
         for func, applied in self._by_func:
             if kernel.func is func and applied.record is not None:
-                return "record"
-        return DEFAULT
+                return applied.record
+        return None
 
     def for_manifest(self) -> tuple[dict[str, Any], ...]:
         """Every record in force, once."""
