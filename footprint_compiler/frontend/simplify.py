@@ -34,6 +34,7 @@ _RULES = (
     rules.fuse_batchnorm_into_conv_rule,
     rules.fuse_batchnorm_into_conv_transpose_rule,
     rules.fuse_batchnorm_into_gemm_rule,
+    rules.successive_relu_rule,
 )
 _LEAST_OPSET = 11
 """Of the rules: they read the padding of Pad as an input."""

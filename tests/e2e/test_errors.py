@@ -186,7 +186,44 @@ def test_a_compiler_that_is_not_there(fpc, digits, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("phase", ["import the model", "generate kernels", "emit the library"])
+@pytest.fixture
+def endless_compiler(tmp_path_factory):
+    """(a C compiler that never ends, the file that it makes first)."""
+    folder = tmp_path_factory.mktemp("compiler")
+    compiler, begun = folder / "cc", folder / "begun"
+    compiler.write_text(f"#!/bin/sh\n: > {begun}\nexec sleep 600\n")
+    compiler.chmod(0o700)
+    return compiler, begun
+
+
+def interrupt_while_compiling(out, model, endless_compiler):
+    """The process after Ctrl-C, and what it said."""
+    compiler, begun = endless_compiler
+    process = subprocess.Popen(
+        [*FPC, "build", str(model), "-o", str(out), "--name", "digits", "--cc", str(compiler)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not begun.exists():
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    return process, *process.communicate(timeout=60)
+
+
+def test_ctrl_c_while_a_compiler_runs(digits, tmp_path, endless_compiler):
+    process, said, errors = interrupt_while_compiling(
+        tmp_path / "deep" / "out", digits, endless_compiler
+    )
+    assert process.returncode == 130, errors
+    assert said == ""
+    assert errors.splitlines()[-2] == "error FPC-E130: interrupted"
+    assert "Traceback" not in errors
+    assert list(tmp_path.iterdir()) == [], "something was left behind"
+
+
+@pytest.mark.parametrize("phase", ["import the model", "generate kernels"])
 def test_ctrl_c_during_a_build(digits, tmp_path, phase):
     process = subprocess.Popen(
         [*FPC, "build", str(digits), "-o", str(tmp_path / "deep" / "out")],
@@ -199,7 +236,6 @@ def test_ctrl_c_during_a_build(digits, tmp_path, phase):
             break
     else:
         pytest.fail(f"the build never said {phase!r}")
-    time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     said, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
@@ -209,20 +245,12 @@ def test_ctrl_c_during_a_build(digits, tmp_path, phase):
     assert list(tmp_path.iterdir()) == [], "something was left behind"
 
 
-def test_ctrl_c_keeps_the_build_that_was_there(native, digits, sample, tmp_path, fpc):
+def test_ctrl_c_keeps_the_build_that_was_there(
+    native, digits, sample, tmp_path, fpc, endless_compiler
+):
     out = tmp_path / "out"
     shutil.copytree(native, out)
-    process = subprocess.Popen(
-        [*FPC, "build", str(digits), "-o", str(out), "--name", "digits"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    for line in process.stderr:
-        if line.startswith("emit"):
-            break
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
+    process, _, _ = interrupt_while_compiling(out, digits, endless_compiler)
     assert process.returncode == 130
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert fpc("run", out, "-i", sample).exit_code == 0
