@@ -2,6 +2,7 @@
 
     python benchmarks/peers.py ZOO [--models a,b] [--targets native,x86-64-v3] [--threads 1]
                                    [--rounds 5] [--seconds 0.3] [--markdown FILE]
+                                   [--openvino-isa AVX2]
 
 ZOO is laid out as for ``zoo.py``. ONNX Runtime is always measured; OpenVINO and MNN are where they
 can be imported (``pip install openvino MNN``). Each engine runs for ``--seconds`` in each round, so
@@ -9,6 +10,10 @@ that all see the same neighbours and the same clock. A cell is the minimum and t
 calls in microseconds and, for a peer, its largest difference from the stored outputs; the last
 columns are the ratio of fpc's minimum to ONNX Runtime's and to the best peer's. A peer that cannot
 load a model, or whose output is off by more than 5 % of the range, is no peer for that model.
+
+``--openvino-isa AVX2`` keeps OpenVINO to the instructions of an x86-64-v3 target (by
+ONEDNN_MAX_CPU_ISA), so that an int8 model meets a peer without VNNI, too; the
+others cannot be limited and are left out.
 """
 
 from __future__ import annotations
@@ -16,6 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import platform
 import shutil
 import subprocess
@@ -129,6 +135,12 @@ def installed() -> dict[str, str]:
     return found
 
 
+def peers(arguments: argparse.Namespace) -> dict[str, str]:
+    """Version of each peer that is measured."""
+    unlimited = ("onnxruntime", "MNN") if arguments.openvino_isa else ()
+    return {name: number for name, number in installed().items() if name not in unlimited}
+
+
 def difference(got: list[np.ndarray], wanted: list[np.ndarray]) -> float:
     """Largest difference in shares of each output's range; infinite for other shapes."""
     worst = 0.0
@@ -150,7 +162,7 @@ def measure(zoo: Path, entry: dict[str, Any], arguments: argparse.Namespace) -> 
     shapes, constants = bindings(entry)
     with tempfile.TemporaryDirectory(prefix="fpc-peers-") as name:
         for target in arguments.targets.split(","):
-            options = BuildOptions(shapes=shapes, constants=constants)
+            options = BuildOptions(shapes=shapes, constants=constants, threads=arguments.threads)
             try:
                 built = fpc.build(folder / "model.onnx", target, options, Path(name) / target)
             except FpcError as error:
@@ -159,7 +171,7 @@ def measure(zoo: Path, entry: dict[str, Any], arguments: argparse.Namespace) -> 
             model = load(built)
             model.run({spec.name: feed[spec.name] for spec in built.inputs})
             runs[f"fpc {target}"] = lambda model=model: model.time(1)
-        for peer in installed():
+        for peer in peers(arguments):
             try:
                 run = PEERS[peer](folder / "model.onnx", feed, arguments.threads)
                 off = difference(run(), list(expected.values()))
@@ -216,7 +228,8 @@ def render(rows: list[dict[str, Any]], arguments: argparse.Namespace) -> str:
 
     lines = [
         f"{_processor()}, {arguments.threads} thread(s); "
-        + ", ".join(f"{name} {number}" for name, number in installed().items())
+        + ", ".join(f"{name} {number}" for name, number in peers(arguments).items())
+        + (f" with {arguments.openvino_isa}" if arguments.openvino_isa else "")
         + f", fpc {version('footprint-compiler')}. Minimum / median of single calls, microseconds.",
         "",
         "| " + " | ".join(columns) + " |",
@@ -257,11 +270,14 @@ def main() -> None:
     parser.add_argument("zoo", type=Path)
     parser.add_argument("--models")
     parser.add_argument("--targets", default="native")
-    parser.add_argument("--threads", type=int, default=1, help="of the peers")
+    parser.add_argument("--threads", type=int, default=1, help="of every engine")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=0.3)
     parser.add_argument("--markdown", type=Path)
+    parser.add_argument("--openvino-isa", help="keep OpenVINO to these instructions, e.g. AVX2")
     arguments = parser.parse_args()
+    if arguments.openvino_isa:  # read when OpenVINO is imported
+        os.environ["ONEDNN_MAX_CPU_ISA"] = arguments.openvino_isa
     entries = json.loads((arguments.zoo / "INDEX.json").read_text())["models"]
     chosen = arguments.models.split(",") if arguments.models else [e["name"] for e in entries]
     rows = []
