@@ -39,7 +39,7 @@ _COSTS = {
     "thumb2": _Costs(row=30, column=5, tap=3, pixel=15, weight=4),
 }
 
-_UNEVEN = _Costs(row=67, column=36, tap=6, pixel=69, weight=6)
+_UNEVEN = _Costs(row=67, column=25.5, tap=6, pixel=69, weight=6)
 """With SMLAD, where channels are no multiple of four and are expanded byte by byte."""
 
 

@@ -87,9 +87,9 @@ def test_rows_of_one_pixel_are_costly_for_depthwise(unit: str) -> None:
 
 
 def test_rows_of_uneven_channels_are_costly_with_products_of_pairs() -> None:
-    """Counted in QEMU: 348 k more for 7 channels of 48 x 48, 97 k more for 32 of 24 x 24."""
+    """Counted in QEMU: 253 k more for 7 channels of 48 x 48, 97 k more for 32 of 24 x 24."""
     seven = ConvShape(1, 48, 48, 7, 48, 48, 7, (3, 3), groups=7, padding=(1, 1, 1, 1))
     even = ConvShape(1, 24, 24, 32, 24, 24, 32, (3, 3), groups=32, padding=(1, 1, 1, 1))
     assert 1.2 < row_work(even, "dsp") < 1.25
-    assert row_work(seven, "dsp") - 1 > 3 * (row_work(even, "dsp") - 1)
+    assert row_work(seven, "dsp") - 1 > 2.5 * (row_work(even, "dsp") - 1)
     assert row_work(seven, "thumb2") < 1.3
