@@ -191,12 +191,12 @@ class _Search:
                 self.recipe = before
 
     def observe(self, bench: Workbench, what: str) -> None:
-        """Measure the observers on a model; keep the best where it beats all before."""
+        """Measure the observers on a model; keep what beats all before, in doubt the first."""
         winner = None
         for observer in self.observers:
             recipe = replace(self.recipe, observer=observer)
             found = self._measure(bench, recipe, f"{observer} {what}".strip())
-            if found.mean() < self.loss:
+            if not np.isfinite(self.loss) or is_better(found, self.losses, CERTAINTY):
                 self.losses, self.bench, winner = found, bench, recipe
                 self.level = self._trials[-1][1]
                 place = len(self._trials) - 1
