@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
 from math import prod
 
 import numpy as np
@@ -88,29 +89,48 @@ class _Search:
         """The cheapest choices of the variables ``left``, which alone the tables mention."""
         steps: list[tuple[int, Table]] = []
         left = set(left)
+        known = dict(enumerate(tables))
+        numbers: dict[int, set[int]] = {v: set() for v in left}
+        for number, table in known.items():
+            for v in table.scope:
+                numbers[v].add(number)
+        neighbours = _neighbours(tables, left)
+        width = {v: self._entries(neighbours[v]) for v in left}
+        queue = [(width[v], v) for v in left]
+        heapify(queue)
+        added = len(tables)
         while left:
-            neighbours = _neighbours(tables, left)
-            width = {v: prod(self.sizes[n] for n in neighbours[v]) for v in left}
-            best = min(left, key=lambda v: (width[v], v))
+            found_width, best = heappop(queue)
+            if best not in left or found_width != width[best]:
+                continue  # it is gone, or queued again since
             if width[best] * self.sizes[best] > self.entries:
-                found = self._branch(tables, left, neighbours)
+                found = self._branch(list(known.values()), left, neighbours)
                 break
-            mine = [table for table in tables if best in table.scope]
-            tables = [table for table in tables if best not in table.scope]
+            mine = {number: known.pop(number) for number in sorted(numbers[best])}
             scope = (*sorted(neighbours[best]), best)
             joined = sum(
-                (_spread(t, scope) for t in mine), np.zeros([self.sizes[v] for v in scope])
+                (_spread(t, scope) for t in mine.values()),
+                np.zeros([self.sizes[v] for v in scope]),
             )
             steps.append((best, Table(scope, joined)))
-            if len(scope) > 1:
-                tables.append(Table(scope[:-1], joined.min(axis=-1)))
             left.remove(best)
+            if len(scope) > 1:
+                known[added] = Table(scope[:-1], joined.min(axis=-1))
+            for v in scope[:-1]:
+                numbers[v] = (numbers[v] - set(mine)) | {added}
+                neighbours[v] = (neighbours[v] | set(scope)) - {v, best}
+                width[v] = self._entries(neighbours[v])
+                heappush(queue, (width[v], v))
+            added += 1
         else:
             found = {}
         for variable, table in reversed(steps):
             fixed = tuple(found[v] for v in table.scope[:-1])
             found[variable] = int(table.costs[fixed].argmin())
         return found
+
+    def _entries(self, variables: set[int]) -> int:
+        return prod(self.sizes[v] for v in variables)
 
     def _branch(
         self, tables: list[Table], left: set[int], neighbours: dict[int, set[int]]
