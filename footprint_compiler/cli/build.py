@@ -11,6 +11,7 @@ import click
 from footprint_compiler.cli import text
 from footprint_compiler.cli.command import FpcCommand, console, settings, show
 from footprint_compiler.cli.fraction import parse_fraction
+from footprint_compiler.cli.input_options import input_options
 from footprint_compiler.cli.quantize_options import (
     KINDS,
     QUANTIZER_OPTIONS,
@@ -30,62 +31,13 @@ if TYPE_CHECKING:
     from footprint_compiler.progress import PassRecord
 
 
-def parse_shape(context: click.Context, option: click.Parameter, values: Any) -> dict[str, Any]:
-    """``NAME=1,3,320,320`` -> {NAME: (1, 3, 320, 320)}."""
-    shapes = {}
-    for value in values:
-        name, equals, dimensions = value.rpartition("=")
-        numbers = dimensions.split(",") if dimensions else []
-        if not equals or not name or not all(n.strip().isdecimal() for n in numbers):
-            raise click.BadParameter(f"{value!r} is not NAME=1,3,320,320", context, option)
-        if any(int(n) == 0 for n in numbers):
-            raise click.BadParameter(f"{value!r} has a dimension of 0", context, option)
-        shapes[name] = tuple(int(n) for n in numbers)
-    return shapes
-
-
-def parse_constant(context: click.Context, option: click.Parameter, values: Any) -> dict[str, Any]:
-    """``NAME=VALUE`` -> {NAME: int, float or text}."""
-    constants: dict[str, str | int | float] = {}
-    for value in values:
-        name, equals, content = value.rpartition("=")
-        if not equals or not name or not content:
-            raise click.BadParameter(f"{value!r} is not NAME=VALUE", context, option)
-        constants[name] = _number_or_text(content)
-    return constants
-
-
-def _number_or_text(content: str) -> str | int | float:
-    for convert in (int, float):
-        try:
-            return convert(content)
-        except ValueError:
-            continue
-    return content
-
-
 @click.command("build", cls=FpcCommand)
 @click.argument(
     "models", metavar="MODEL...", nargs=-1, required=True, type=click.Path(path_type=Path)
 )
 @click.option("--target", default="native", show_default=True, help="Name, alias or .toml file.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder (or .tar) to write.")
-@click.option(
-    "--shape",
-    "shapes",
-    multiple=True,
-    callback=parse_shape,
-    metavar="NAME=1,3,320,320",
-    help="Shape of an input with dynamic dimensions; repeatable.",
-)
-@click.option(
-    "--constant",
-    "constants",
-    multiple=True,
-    callback=parse_constant,
-    metavar="NAME=VALUE",
-    help="Make an input a constant; repeatable.",
-)
+@input_options
 @click.option(
     "--weights",
     type=click.Choice(["flash", "ram", "extern", "paged"]),

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from footprint_compiler.cli import text
-from footprint_compiler.cli.build import parse_constant, parse_shape
 from footprint_compiler.cli.command import FpcCommand, settings, show
+from footprint_compiler.cli.input_options import input_options
 from footprint_compiler.cli.quantize_options import KINDS, quantizer_options, request_of
 
 if TYPE_CHECKING:
@@ -26,14 +26,7 @@ if TYPE_CHECKING:
     help="Of weights and activations.",
 )  # fmt: skip
 @quantizer_options(data_required=True)
-@click.option(
-    "--shape", "shapes", multiple=True, callback=parse_shape, metavar="NAME=1,3,320,320",
-    help="Shape of an input with dynamic dimensions; repeatable.",
-)  # fmt: skip
-@click.option(
-    "--constant", "constants", multiple=True, callback=parse_constant, metavar="NAME=VALUE",
-    help="Make an input a constant; repeatable.",
-)  # fmt: skip
+@input_options
 def sensitivity(model: Path, precision: str, **options: Any) -> None:
     """Quantize each layer of MODEL alone, and leave each alone in float; the worst first."""
     from footprint_compiler.quantize.sensitivity import sensitivity as measure

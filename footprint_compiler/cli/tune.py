@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from footprint_compiler.cli import text
-from footprint_compiler.cli.build import parse_constant, parse_shape
 from footprint_compiler.cli.command import FpcCommand, FpcGroup, console, settings, show
+from footprint_compiler.cli.input_options import input_options
 from footprint_compiler.errors import InterruptedByUser
 
 if TYPE_CHECKING:
@@ -99,14 +99,7 @@ def tune() -> None:
     help="local, emulator[:instructions|guarded], ssh://user@host or rpc://tracker:9190?key=board.",
 )
 @click.option("--records", type=click.Path(path_type=Path), default=FOLDER, show_default=True)
-@click.option(
-    "--shape", "shapes", multiple=True, callback=parse_shape, metavar="NAME=1,3,320,320",
-    help="As for `fpc build`.",
-)  # fmt: skip
-@click.option(
-    "--constant", "constants", multiple=True, callback=parse_constant, metavar="NAME=VALUE",
-    help="As for `fpc build`.",
-)  # fmt: skip
+@input_options
 def tune_model(
     model: Path,
     target: str,

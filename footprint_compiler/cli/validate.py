@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from footprint_compiler.cli import text
-from footprint_compiler.cli.build import parse_constant
 from footprint_compiler.cli.command import FpcCommand, settings, show
 from footprint_compiler.cli.execute import Executor
+from footprint_compiler.cli.input_options import parse_constant
 from footprint_compiler.cli.tensors import departure_json, draw_departure, draw_layers, layer_json
 from footprint_compiler.errors import ValidationError
 
