@@ -103,7 +103,8 @@ def through_reshape(
 def named_order(shape: Sequence[int], moving: Sequence[int]) -> Permutation:
     """A permutation for a byte order: identity or channels last where one of them has it."""
     rank = len(shape)
-    for known in (identity(rank), *((channels_last(rank),) if rank > 2 else ())):
+    known_orders = [identity(rank)] + ([channels_last(rank)] if rank > 2 else [])
+    for known in known_orders:
         if byte_order(shape, known) == tuple(moving):
             return known
     wanted = [axis for axis in range(rank) if shape[axis] == 1] + list(moving)
