@@ -68,6 +68,8 @@ def float_dense(
     fused: Fused, shape: ConvShape, unit: str, constant_params: frozenset[int]
 ) -> CKernel | None:
     """Rows times constant weights (K, N), as a convolution over one row of pixels."""
+    if unit == "mve-f" and shape.out_width < _TILES[unit][1]:
+        return None  # one row at a time loads as much as it multiplies: TIR has wider tiles
     if shape.out_channels < LANES:
         return None
     return _kernel("dense", fused, shape, unit, constant_params, None, np.transpose)
