@@ -7,6 +7,7 @@ from tvm import relax
 from footprint_compiler.kernels.anchors import legalize_map
 from footprint_compiler.kernels.machine import Machine
 from footprint_compiler.passes.base import Pass, Upstream
+from footprint_compiler.passes.bound_fusion import BoundFusion
 from footprint_compiler.passes.choose_layout import ChooseLayout
 from footprint_compiler.passes.expand_power import ExpandPower
 from footprint_compiler.passes.fold_affine import FoldAffine
@@ -57,6 +58,7 @@ def legalize_phase(machine: Machine) -> list[Pass]:
             ),
         ),
         Upstream("annotate-patterns", relax.transform.AnnotateTIROpPattern()),
+        BoundFusion(),
         KeepApart(machine.c_unit),  # the last word on patterns
     ]
 

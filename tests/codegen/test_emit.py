@@ -152,6 +152,7 @@ def test_extern_weights_are_a_file_of_their_own(tmp_path: Path, artifact: Artifa
     assert extern.manifest["weights"] == {
         "mode": "extern",
         "bytes": 512,
+        "section": None,
         "align_bytes": 64,
         "bytes_by_dtype": {"float32": 512},
     }

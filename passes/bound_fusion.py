@@ -1,0 +1,100 @@
+"""Long chains of elementwise operators that read their operand more than once are cut.
+
+Fusion writes each operand out where it is read. An operator that reads its operand r times
+repeats everything before it r times, so that a chain of n has r ** n terms: a quantized sum reads
+each operand thrice, and six of them in a row keep the compiler busy for minutes. Where the written
+out expression would grow beyond ``MOST_TERMS``, the operator is opaque to fusion: its operand is
+stored once, and the count starts again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import tvm
+import tvm_ffi
+from tvm import relax, tirx
+
+from footprint_compiler.passes.base import PassContext
+from footprint_compiler.passes.rebuild import Rebuilder, op_name
+
+MOST_TERMS = 3000
+"""Nodes of a fused expression; three quantized sums in a row stay below, four do not."""
+
+_INJECTIVE, _OPAQUE = 2, 8
+"""``OpPatternKind``: elementwise, broadcast and injective are up to 2; 8 is never fused."""
+
+
+@dataclass(frozen=True)
+class BoundFusion:
+    """See the module. Runs after the patterns of operators are annotated."""
+
+    name: str = "bound-fusion"
+
+    def run(self, module: Any, ctx: PassContext) -> Any:
+        """Give calls that would make an expression too long an opaque copy of their function."""
+        cuts = _cuts(module)
+        if not cuts:
+            return module
+        rebuilder = Rebuilder(module)
+        copies: dict[Any, Any] = {}
+
+        def visit(var: Any, expr: Any) -> Any:
+            new = rebuilder.renamed(expr)
+            if var in cuts:
+                function = expr.args[0]
+                if function not in copies:
+                    opaque = module[function].with_attr("op_pattern", _OPAQUE)
+                    copies[function] = rebuilder.builder.add_func(opaque, function.name_hint)
+                new = relax.Call(new.op, [copies[function], *new.args[1:]], new.attrs, new.ty_args)
+            bound = (relax.Call, relax.TupleGetItem, relax.Tuple)
+            return rebuilder.emit(new) if isinstance(new, bound) else new
+
+        return rebuilder.run(visit, rebuilder.renamed, lambda var: var)
+
+
+def _cuts(module: Any) -> set[Any]:
+    """Variables whose calls must not be fused with what comes before them."""
+    cuts: set[Any] = set()
+    terms: dict[Any, int] = {}
+    for block in module["main"].body.blocks:
+        for binding in block.bindings:
+            call = binding.value
+            if op_name(call) != "relax.call_tir":
+                continue
+            function = module[call.args[0]]
+            if not isinstance(function, tirx.PrimFunc) or _pattern(function) > _INJECTIVE:
+                continue
+            own, reads = _size(function)
+            arguments = zip(function.params, call.args[1].fields, strict=False)
+            before = [reads[param] * terms.get(argument, 0) for param, argument in arguments]
+            written_out = own + sum(before)
+            if written_out > MOST_TERMS and any(before):
+                cuts.add(binding.var)
+            else:
+                terms[binding.var] = written_out
+    return cuts
+
+
+def _pattern(function: Any) -> int:
+    attrs = function.attrs or {}
+    return int(attrs["op_pattern"]) if "op_pattern" in attrs else _OPAQUE
+
+
+def _size(function: Any) -> tuple[int, Counter[Any]]:
+    """(nodes of the expressions, how often each parameter is read)."""
+    nodes = 0
+    reads: Counter[Any] = Counter()
+
+    def count(_: Any) -> None:
+        nonlocal nodes
+        nodes += 1
+
+    def load(found: Any) -> None:
+        reads[found.source] += 1
+
+    tvm_ffi.structural_walk(function.body, (tvm.ir.Expr, count))
+    tvm_ffi.structural_walk(function.body, (tvm.ir.TensorLoad, load))
+    return nodes, reads
