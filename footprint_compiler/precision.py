@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-MARGIN = 0.15
-"""The estimate is not better than this: within it, nothing is said."""
+MARGIN = 0.3
+"""The estimate is not better than this; a smaller loss is no reason for a warning."""
 LEAST_SHARE = 0.02
 """Part of a model's cost below which a layer is not named."""
 

@@ -144,7 +144,7 @@ def test_a_build_warns_by_name_and_the_manifest_has_the_figures(tmp_path: Path) 
     model = _layers(tmp_path / "m.onnx", (64, 1, 3, 3), 64)
     artifact = build(model, "x86-64-v3", out=tmp_path / "out", reporter=lines)
     found = artifact.manifest["precision"]
-    assert found["ratio"] > 1.15
+    assert found["ratio"] > 1.3
     assert {entry["kind"] for entry in found["slower"]} == {"depthwise", "conversion"}
     assert found["integer_cost"] > found["float_cost"] > 0
     (warning,) = [text for level, text in lines.lines if level == "warning"]
