@@ -9,7 +9,9 @@ form. Pools cost by input, elementwise work by operand and output; a conversion 
 float costs as a convolution's output does not: it is not there in the float form at all. Float
 work in a quantized model costs the same in both forms.
 
-Compared are kernels of 8-bit tensors. The rest counts the same on both sides.
+Compared are kernels of 8-bit tensors. The rest counts the same on both sides. Sums that need int64
+are priced as those of int32, which is too low: one channel with a bias of that size makes its whole
+layer slow.
 """
 
 from __future__ import annotations

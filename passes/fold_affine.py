@@ -21,6 +21,7 @@ from footprint_compiler.passes.base import PassContext
 from footprint_compiler.passes.rebuild import (
     Rebuilder,
     constant_array,
+    count_uses,
     is_constant,
     op_name,
     shape_of,
@@ -64,7 +65,7 @@ class _Folding:
         self.builder = self.rebuilder.builder
         self.values = self.rebuilder.values
         self.ctx = ctx
-        self.uses = _count_uses(module["main"])
+        self.uses = count_uses(module["main"])
 
     def run(self) -> Any:
         return self.rebuilder.run(self._visit, self._result, lambda var: var)
@@ -215,28 +216,6 @@ class _Folding:
         shape = [1] * rank
         shape[chain.axis] = -1
         return tensor_constant(values.reshape(shape).astype(dtype))
-
-
-def _count_uses(main: Any) -> dict[Any, int]:
-    uses: dict[Any, int] = {}
-
-    def visit(expr: Any) -> None:
-        if isinstance(expr, tvm.ir.Var):
-            uses[expr] = uses.get(expr, 0) + 1
-        elif isinstance(expr, relax.Tuple):
-            for item in expr.fields:
-                visit(item)
-        elif isinstance(expr, relax.TupleGetItem):
-            visit(expr.tuple_value)
-        elif isinstance(expr, relax.Call):
-            for item in expr.args:
-                visit(item)
-
-    for block in main.body.blocks:
-        for binding in block.bindings:
-            visit(binding.value)
-    visit(main.body.body)
-    return uses
 
 
 def _per_channel(constant: Any, shape: tuple[int, ...], axis: int) -> np.ndarray | None:

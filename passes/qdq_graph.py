@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import tvm
-from tvm import relax
 
 from footprint_compiler.kernels.c.operator import describe
 from footprint_compiler.kernels.quantized import Output
 from footprint_compiler.passes.rebuild import (
     Rebuilder,
     constant_array,
+    count_uses,
     is_constant,
     op_name,
     tensor_constant,
@@ -77,7 +76,7 @@ class QdqGraph:
     def __init__(self, module: Any, lower: Lower | None = None) -> None:
         self.rebuilder = Rebuilder(module)
         self._lower = lower
-        self._uses = _uses(module)
+        self._uses = count_uses(module["main"])
         self._definitions = {
             binding.var: binding.value
             for block in module["main"].body.blocks
@@ -177,30 +176,6 @@ class QdqGraph:
             return low if value < 0 else high
         ratio = np.rint(np.float32(value) / np.float32(target.scale))
         return int(np.clip(ratio + target.output.zero_point, low, high))
-
-
-def _uses(module: Any) -> Counter[Any]:
-    """How often each variable of ``main`` is read; its results count."""
-    found: Counter[Any] = Counter()
-
-    def visit(expr: Any) -> None:
-        if isinstance(expr, relax.Call):
-            for argument in expr.args:
-                visit(argument)
-        elif isinstance(expr, relax.Tuple):
-            for item in expr.fields:
-                visit(item)
-        elif isinstance(expr, relax.TupleGetItem):
-            visit(expr.tuple_value)
-        elif isinstance(expr, tvm.ir.Var):
-            found[expr] += 1
-
-    main = module["main"]
-    for block in main.body.blocks:
-        for binding in block.bindings:
-            visit(binding.value)
-    visit(main.body.body)
-    return found
 
 
 def _with_one_scale(found: Quantized | None) -> Quantized | None:

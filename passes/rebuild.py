@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -100,6 +101,26 @@ class Rebuilder:
             arguments = [self.renamed(argument) for argument in expr.args]
             return relax.Call(expr.op, arguments, expr.attrs, expr.ty_args)
         return self.values.get(expr, expr) if isinstance(expr, tvm.ir.Var) else expr
+
+
+def variables_of(expr: Any) -> Iterator[Any]:
+    """Each variable that an expression reads, as often as it does."""
+    if isinstance(expr, tvm.ir.Var):
+        yield expr
+    elif isinstance(expr, relax.Tuple):
+        for item in expr.fields:
+            yield from variables_of(item)
+    elif isinstance(expr, relax.TupleGetItem):
+        yield from variables_of(expr.tuple_value)
+    elif isinstance(expr, relax.Call):
+        for argument in expr.args:
+            yield from variables_of(argument)
+
+
+def count_uses(main: Any) -> Counter[Any]:
+    """How often each variable of a function is read; its results count."""
+    values = [binding.value for block in main.body.blocks for binding in block.bindings]
+    return Counter(var for expr in (*values, main.body.body) for var in variables_of(expr))
 
 
 def is_constant(expr: Any) -> bool:

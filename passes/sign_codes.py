@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import tvm
 from tvm import relax
 
 from footprint_compiler.passes.base import PassContext
@@ -26,6 +25,7 @@ from footprint_compiler.passes.rebuild import (
     is_constant,
     op_name,
     tensor_constant,
+    variables_of,
 )
 
 _SHIFT = 128
@@ -92,25 +92,14 @@ def _is_unsigned(call: Any) -> bool:
 
 def _read_otherwise(module: Any) -> set[Any]:
     """Variables that something else than such a DequantizeLinear reads."""
-    found: set[Any] = set()
-
-    def visit(expr: Any) -> None:
-        if isinstance(expr, tvm.ir.Var):
-            found.add(expr)
-        elif isinstance(expr, relax.Tuple):
-            for item in expr.fields:
-                visit(item)
-        elif isinstance(expr, relax.TupleGetItem):
-            visit(expr.tuple_value)
-        elif isinstance(expr, relax.Call):
-            own = op_name(expr) == "relax.dequantize" and _is_unsigned(expr)
-            for argument in expr.args[own:]:
-                visit(argument)
-
-    for block in module["main"].body.blocks:
+    main = module["main"]
+    found = set(variables_of(main.body.body))
+    for block in main.body.blocks:
         for binding in block.bindings:
-            visit(binding.value)
-    visit(module["main"].body.body)
+            value = binding.value
+            if op_name(value) == "relax.dequantize" and _is_unsigned(value):
+                value = relax.Tuple(value.args[1:])
+            found.update(variables_of(value))
     return found
 
 

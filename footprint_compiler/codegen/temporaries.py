@@ -10,6 +10,8 @@ import tvm
 import tvm_ffi
 from tvm import tirx
 
+from footprint_compiler.kernels.tir import mentions
+
 
 @dataclass(frozen=True)
 class Memory:
@@ -93,7 +95,7 @@ def changes_with(body: Any, loop: Any, memory: Memory) -> bool:
         nonlocal changes
         changes = changes or (
             bool(memory.temporaries([buffer]))
-            and any(_mentions(at, loop.loop_var) for at in indices)
+            and any(mentions(at, loop.loop_var) for at in indices)
         )
 
     def extent(inner: Any) -> None:
@@ -110,17 +112,6 @@ def changes_with(body: Any, loop: Any, memory: Memory) -> bool:
     tvm_ffi.structural_walk(body, (tvm.ir.TensorLoad, lambda at: access(at.source, at.indices)))
     tvm_ffi.structural_walk(body, (tirx.BufferStore, lambda at: access(at.buffer, at.indices)))
     return changes
-
-
-def _mentions(expr: Any, variable: Any) -> bool:
-    found = False
-
-    def visit(var: Any) -> None:
-        nonlocal found
-        found = found or bool(var.same_as(variable))
-
-    tvm_ffi.structural_walk(expr, (tvm.ir.Var, visit))
-    return found
 
 
 class _Order:

@@ -17,7 +17,7 @@ from tvm import tirx
 
 from footprint_compiler.kernels.machine import Machine
 from footprint_compiler.kernels.rings import row_kernel
-from footprint_compiler.kernels.tir import index, loop, seq, substitute, unravel
+from footprint_compiler.kernels.tir import index, loop, mentions, seq, substitute, unravel
 from footprint_compiler.streaming.window import Window
 
 
@@ -90,7 +90,7 @@ def _window(value: Any, param: Any, row: Any) -> Window | None:
 
     def visit(load: Any) -> None:
         if load.source.same_as(param):
-            others = any(_mentions(expr, row) for at, expr in enumerate(load.indices) if at != 1)
+            others = any(mentions(expr, row) for at, expr in enumerate(load.indices) if at != 1)
             places.add(None if others else _linear(load.indices[1], row))
 
     tvm_ffi.structural_walk(value, (tvm.ir.TensorLoad, visit))
@@ -111,14 +111,3 @@ def _linear(expr: Any, row: Any) -> tuple[int, int] | None:
     offset, stride = int(ends[0]), int(ends[1]) - int(ends[0])
     rest = analyzer.simplify(expr - row * index(stride) - index(offset))
     return (stride, offset) if isinstance(rest, tirx.IntImm) and int(rest) == 0 else None
-
-
-def _mentions(expr: Any, variable: Any) -> bool:
-    found = False
-
-    def visit(var: Any) -> None:
-        nonlocal found
-        found = found or bool(var.same_as(variable))
-
-    tvm_ffi.structural_walk(expr, (tvm.ir.Var, visit))
-    return found

@@ -77,6 +77,18 @@ def substitute(expr: Any, variables: Mapping[Any, Any]) -> Any:
     return tvm_ffi.structural_map(expr, (tvm.ir.Var, lambda var: variables.get(var, var)))
 
 
+def mentions(expr: Any, variable: Any) -> bool:
+    """Whether ``expr`` reads ``variable``."""
+    found = False
+
+    def visit(var: Any) -> None:
+        nonlocal found
+        found = found or bool(var.same_as(variable))
+
+    tvm_ffi.structural_walk(expr, (tvm.ir.Var, visit))
+    return found
+
+
 def prim_func(params: Sequence[Any], body: Any, attrs: Mapping[str, Any] | None = None) -> Any:
     """A flat ``PrimFunc`` over buffer parameters."""
     return tirx.PrimFunc(

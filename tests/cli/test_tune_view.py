@@ -26,9 +26,10 @@ def state(tasks: int = 3) -> SessionState:
 
 
 def lines(width: int, height: int, tasks: int = 3) -> list[str]:
-    console = Console(file=io.StringIO(), width=width, height=height, color_system=None)
+    printed = io.StringIO()
+    console = Console(file=printed, width=width, height=height, color_system=None)
     console.print(session_view(state(tasks), width, height))
-    return console.file.getvalue().splitlines()  # type: ignore[attr-defined] # a StringIO
+    return printed.getvalue().splitlines()
 
 
 def test_short_names_have_the_operands_that_tell_kernels_apart():
@@ -62,10 +63,11 @@ def test_it_fits_every_screen(width, height):
 
 def test_what_else_is_drawn_ends_first():
     order: list[str] = []
-    console = Console(file=io.StringIO(), width=100, height=30, force_terminal=True)
+    drawn = io.StringIO()
+    console = Console(file=drawn, width=100, height=30, force_terminal=True)
     watcher = LiveWatcher(lambda: order.append("ended"), console)
     watcher.update(state())
     watcher.update(state())
     watcher.close()
     assert order == ["ended"]
-    assert "trials 12/40" in console.file.getvalue()  # type: ignore[attr-defined] # a StringIO
+    assert "trials 12/40" in drawn.getvalue()

@@ -97,8 +97,9 @@ def test_no_race_in_many_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     if "tsan" in built.stderr:
         pytest.skip("the thread sanitizer of gcc is not installed")
     assert built.returncode == 0, built.stderr
-    # address space randomization of some kernels is too wide for the sanitizer
-    found = _run(["setarch", "-R", "./race"], tmp_path / "out", False)
+    found = _run([*_without_randomization(), "./race"], tmp_path / "out", False)
+    if "unexpected memory mapping" in found.stderr:
+        pytest.skip("addresses are randomized too widely here for the thread sanitizer")
     assert found.returncode == 0, found.stderr
     assert artifact.manifest["threads"] == 3
 
@@ -114,6 +115,14 @@ def test_many_lives_on_arm64(tmp_path: Path) -> None:
     _run([*zig, "-O1", "-DCYCLES=5", "main.c", "libnet.a", "-lm", "-o", "race"], tmp_path / "out")
     found = _run(["qemu-aarch64", "./race"], tmp_path / "out", False)
     assert found.returncode == 0, found.stderr
+
+
+def _without_randomization() -> list[str]:
+    """Some kernels place memory where the sanitizer keeps its own; containers may forbid to ask."""
+    fixed = ["setarch", "-R"]
+    if shutil.which(fixed[0]) is None:
+        return []
+    return [] if _run([*fixed, "true"], Path(), False).returncode else fixed
 
 
 def _defines(path: Path, symbol: str) -> bool:

@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 import footprint_compiler as package
 from footprint_compiler import runners
 from footprint_compiler.errors import ArtifactError, UsageError
-from footprint_compiler.package.contents import gather
+from footprint_compiler.package.contents import Label, gather
 from footprint_compiler.runners.machine import machine_of
 from footprint_compiler.runners.qemu import run_painted
 from footprint_compiler.runtime.pager import Pager
@@ -297,7 +297,7 @@ def test_refused_by_name(digits: Path, fpc: Callable[..., Any], tmp_path: Path) 
     assert "--weights does not go with --share-arena" in shared.output
     built = package.build(digits, "cortex-m4", _options("paged"), tmp_path / "m4")
     with pytest.raises(ArtifactError, match="pages its weights"):
-        gather(built, None, [])  # type: ignore[arg-type]  # refused before it is read
+        gather(built, Label(), [])
 
 
 @pytest.mark.parametrize("target", ["cortex-m4", "native"])

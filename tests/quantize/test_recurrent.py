@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -84,9 +85,9 @@ CASES = [
 
 @pytest.mark.parametrize(("operator", "direction", "options"), CASES)
 def test_the_steps_compute_what_the_operator_does(
-    operator: str, direction: str, options: dict[str, object]
+    operator: str, direction: str, options: dict[str, Any]
 ) -> None:
-    proto = layer(operator, direction, **options)  # type: ignore[arg-type]  # keyword arguments
+    proto = layer(operator, direction, **options)
     changed = ir.serde.serialize_model(prepare(proto)[0])
     onnx.checker.check_model(changed, full_check=True)
     assert not RECURRENT & {node.op_type for node in changed.graph.node}
@@ -110,9 +111,9 @@ def test_the_steps_compute_what_the_operator_does(
     ],
 )
 def test_what_stays_one_operator_is_reported(
-    operator: str, options: dict[str, object], reason: str
+    operator: str, options: dict[str, Any], reason: str
 ) -> None:
-    prepared, _ = prepare(layer(operator, **options))  # type: ignore[arg-type]  # keyword arguments
+    prepared, _ = prepare(layer(operator, **options))
     assert [node.op_type for node in prepared.graph] == [operator]
     ((name, kind, why),) = decide(prepared.graph).floats
     assert (name, kind) == ("cell", operator)
