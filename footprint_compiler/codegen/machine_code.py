@@ -200,8 +200,13 @@ def _unknown_size(code: bytes, kind: str, name: str) -> int:
     first = int.from_bytes(code[:2], "little")
     # Arm ARM: 0b11101, 0b11110 and 0b11111 start 32-bit instructions. Loads and stores with
     # coprocessor encoding (vector extension among them) hold Rn in bits 3:0, write-back in bit 5.
+    # Vector loads that widen and stores that narrow have only r0 to r7, in bits 2:0: their second
+    # half has 0b0111 in bits 12:9 and a size of 16 or 32 bits in bits 8:7.
     is_long = first >> 11 in (0b11101, 0b11110, 0b11111)
-    moves_sp = first & 0xEE00 == 0xEC00 and first & 0xF == 13 and first & 0x20
+    second = int.from_bytes(code[2:4], "little")
+    low_register = second & 0x1E00 == 0x0E00 and second >> 7 & 3 in (1, 2)
+    names_sp = first & 0xF == 13 and not low_register
+    moves_sp = first & 0xEE00 == 0xEC00 and names_sp and first & 0x20
     if kind == "thumb" and is_long and not moves_sp:
         return 4
     raise CodegenError(f"cannot decode an instruction of {name}: {code[:8].hex(' ')}")

@@ -281,6 +281,28 @@ def test_what_only_an_early_return_takes_off_the_stack_still_counts() -> None:
     assert worst_case_stack([zig_object(EARLY_RETURN, "cortex-m4")], ["early"]) == 48 + 16
 
 
+VECTOR_LOADS = """
+__asm__(".thumb\\n.globl k\\n.type k, %function\\n"
+        "k:\\n sub sp, #24\\n {}\\n add sp, #24\\n bx lr\\n.size k, . - k\\n");
+"""
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["vldrh.s32 q2, [r5], #16", "vldrh.u32 q1, [r5, #-8]!", "vstrh.32 q2, [r5], #16"],
+)
+def test_vector_loads_that_widen_have_no_stack_pointer_to_move(code: str) -> None:
+    """The field of the base register is short: ``r5`` has the bits that ``sp`` has elsewhere."""
+    data = zig_object(VECTOR_LOADS.format(code), "cortex-m55")
+    assert worst_case_stack([data], ["k"]) == 24
+
+
+def test_an_unknown_instruction_that_moves_the_stack_pointer_is_refused() -> None:
+    data = zig_object(VECTOR_LOADS.format("vstr p0, [sp, #-8]!"), "cortex-m55")
+    with pytest.raises(CodegenError, match="cannot decode an instruction of k"):
+        worst_case_stack([data], ["k"])
+
+
 @pytest.mark.parametrize("target", TARGETS)
 def test_recursion_is_refused_with_its_cycle(target: str) -> None:
     source = """
