@@ -56,8 +56,15 @@ def _convolution(layer: Linear, rings: Rings | None) -> CKernel | None:
         return None
     points = is_points(flat, rings)
     same = is_same_place(flat, rings)
-    features = {"points"} if points else {"windows"}
-    features |= row_features(rings)
+    features = set(codes.features) | row_features(rings)
+    features |= {"points"} if points else {"windows"}
+    features |= {"dilated"} if flat.dilation[1] > 1 and not points else set()
+    features |= {"tail"} if layer.depth % 16 else set()
+    features |= {"ragged"} if flat.out_channels % 4 else set()
+    features |= {"shift"} if codes.left else set()
+    pixels = flat.out_width * (flat.out_height if rings is None else 1)
+    features |= {"twice"} if pixels > 1 else set()
+    features |= {"single"} if pixels % 2 else set()
     return CKernel(
         "conv2d",
         "mve_conv",
@@ -65,13 +72,14 @@ def _convolution(layer: Linear, rings: Rings | None) -> CKernel | None:
         {
             **window_fields(flat, rings, _OUTPUT),
             "depth": layer.depth,
+            "gap": flat.in_channels * flat.stride[1] if points else layer.depth,
             **code_fields(codes, codes.zero_point),
         },
         inputs=(0,),
         constants=(1, 2, 3),
         pack=_by_sixteen(layer),
         features=frozenset(features),
-        scratch_bytes=layer.depth if same or not points else 0,
+        scratch_bytes=layer.depth * min(pixels, 2) if same or not points else 0,
         in_place=(0,) if same else (),
         macs=shape.macs,
         by_row=rings is not None,

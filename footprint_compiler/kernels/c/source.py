@@ -13,7 +13,7 @@ _PARTS = {
     "dsp_conv": ("dsp_expand.h", "dsp_columns.h"),
     "dsp_dense": ("dsp_expand.h",),
     "dsp_depthwise": ("dsp_expand.h",),
-    "mve_conv": ("mve.h",),
+    "mve_conv": ("mve.h", "mve_columns.h"),
     "add": (),
     "lookup": (),
     "multiply": (),
