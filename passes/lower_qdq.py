@@ -11,7 +11,8 @@ transpose, max pool, concatenation, pad, slice) run on the integers; any element
 8-bit tensor becomes a table of 256 entries, and so does a change of its scale. 16-bit tensors
 change scale by requantization, and have tables that are interpolated (``qdq_interpolate``).
 
-Sums are int32 where the weights prove that no input can overflow them, else int64 (``qdq_scale``).
+Sums are int32 where the weights prove that no input can overflow them, else int64 (``qdq_scale``);
+a huge bias is no reason for int64 where it leaves a channel one code or two (``qdq_narrow_sums``).
 
 What matches no rule stays in float between its DequantizeLinear and QuantizeLinear, and is named.
 """

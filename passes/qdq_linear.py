@@ -21,8 +21,9 @@ from footprint_compiler.passes.qdq_graph import (
     call_te,
     integers_constant,
 )
+from footprint_compiler.passes.qdq_narrow_sums import Channels, narrowed
 from footprint_compiler.passes.qdq_padding import unpadded
-from footprint_compiler.passes.qdq_scale import requantization, sum_bound
+from footprint_compiler.passes.qdq_scale import Requantization, requantization, sum_bound
 from footprint_compiler.passes.rebuild import (
     constant_array,
     integers,
@@ -115,11 +116,16 @@ def real_constant(graph: QdqGraph, expr: Any) -> np.ndarray | None:
 
 @dataclass(frozen=True)
 class _Constants:
-    """What a linear kernel reads besides input and weights."""
+    """What a linear kernel reads besides its input.
+
+    Attributes:
+        used: channels whose weights count; those of the others shall be zeros.
+    """
 
     bias: Any
     mantissa: Any
     scaling: Scaling
+    used: np.ndarray
 
 
 def _channel_constants(
@@ -136,24 +142,40 @@ def _channel_constants(
         rows: weights (channels, taps).
         bias: real numbers (channels,), or None.
     """
-    channels = len(rows)
-    scale = float(x.scale[0]) * np.broadcast_to(w.scale, (channels,))
-    real = np.zeros(channels) if bias is None else bias
+    scale = float(x.scale[0]) * np.broadcast_to(w.scale, (len(rows),))
+    real = np.zeros(len(rows)) if bias is None else bias
     codes = np.rint(real / scale)
     lost = np.abs(codes * scale - real) / target.scale
     if lost.max() > BIAS_ERROR:
         graph.decline("the scale of its sums is too coarse for its bias")
         return None
-    form = requantization(scale / target.scale, sum_bound(rows, codes, x))
+    channels, form = _smallest(rows, Channels.plain(codes, scale / target.scale), x, target)
     if form is None:
         graph.decline("its sums or its multiplier do not fit")
         return None
-    mantissa = np.broadcast_to(np.asarray(form.multiplier.mantissa), (channels,))
+    mantissa = np.broadcast_to(np.asarray(form.multiplier.mantissa), codes.shape)
     return _Constants(
-        integers_constant(codes, form.scaling.accumulator),
+        integers_constant(channels.bias, form.scaling.accumulator),
         integers_constant(mantissa),
         form.scaling,
+        channels.used,
     )
+
+
+def _smallest(
+    rows: np.ndarray, channels: Channels, x: Quantized, target: Target
+) -> tuple[Channels, Requantization | None]:
+    """The layer with int32 sums where it can have them, and the form of its multipliers."""
+    form = requantization(channels.multiplier, sum_bound(rows, channels.bias, x))
+    if form is not None and form.scaling.accumulator == "int32":
+        return channels, form
+    smaller = narrowed(rows, channels, x, target.output)
+    if smaller is not None:
+        bound = sum_bound(rows * smaller.used[:, None], smaller.bias, x)
+        found = requantization(smaller.multiplier, bound)
+        if found is not None and found.scaling.accumulator == "int32":
+            return smaller, found
+    return channels, form
 
 
 def _conv2d(
@@ -169,12 +191,13 @@ def _conv2d(
     constants = _channel_constants(graph, x, w, rows, bias, target)
     if constants is None:
         return None
+    array = w.array * constants.used[:, None, None, None]
     x, padding = unpadded(graph, call.args[0], x, _four(integers(attrs.padding)))
     return call_te(
         graph,
         quantized_conv2d,
         x.expr,
-        tensor_constant(w.array),
+        tensor_constant(array),
         constants.bias,
         constants.mantissa,
         integers(attrs.strides),
@@ -184,7 +207,7 @@ def _conv2d(
         int(x.zero_point[0]),
         constants.scaling,
         target.output,
-        stored_form(w.array),
+        stored_form(array),
         pattern=4,
         name="conv2d_int8",
     )
@@ -211,11 +234,12 @@ def _conv2d_transpose(
     constants = _channel_constants(graph, x, repeated, rows, bias, target)
     if constants is None:
         return None
+    used = constants.used.reshape(groups, group_out).repeat(channels // groups, axis=0)
     return call_te(
         graph,
         quantized_conv2d_transpose,
         x.expr,
-        tensor_constant(w.array),
+        tensor_constant(w.array * used[:, :, None, None]),
         constants.bias,
         constants.mantissa,
         integers(attrs.strides),
@@ -242,17 +266,18 @@ def _matmul(
     constants = _channel_constants(graph, x, w, w.array.T, bias, target)
     if constants is None:
         return None
+    array = w.array * constants.used
     return call_te(
         graph,
         quantized_matmul,
         x.expr,
-        tensor_constant(w.array),
+        tensor_constant(array),
         constants.bias,
         constants.mantissa,
         int(x.zero_point[0]),
         constants.scaling,
         target.output,
-        stored_form(w.array),
+        stored_form(array),
         pattern=4,
         name="matmul_int8",
     )

@@ -75,6 +75,19 @@ def largest(x: Quantized) -> int:
     return max(abs(value) for value in reach(x))
 
 
+def reach_of_sums(rows: np.ndarray, x: Quantized) -> tuple[np.ndarray, np.ndarray]:
+    """The least and the largest sum (q - z) w of each channel over all inputs, partial sums too.
+
+    Args:
+        rows: weights (channels, taps).
+    """
+    low, high = (float(value) for value in reach(x))
+    low, high = min(low, 0.0), max(high, 0.0)  # a tap outside the image adds nothing
+    weights = rows.astype(np.float64)
+    up, down = np.maximum(weights, 0).sum(axis=1), np.minimum(weights, 0).sum(axis=1)
+    return up * low + down * high, up * high + down * low
+
+
 def sum_bound(rows: np.ndarray, bias: np.ndarray, x: Quantized) -> float:
     """The largest magnitude of sum (q - z) w + b over all inputs, partial sums included.
 
@@ -82,9 +95,5 @@ def sum_bound(rows: np.ndarray, bias: np.ndarray, x: Quantized) -> float:
         rows: weights (channels, taps).
         bias: integers (channels,).
     """
-    low, high = (float(value) for value in reach(x))
-    low, high = min(low, 0.0), max(high, 0.0)  # a tap outside the image adds nothing
-    weights = rows.astype(np.float64)
-    up, down = np.maximum(weights, 0).sum(axis=1), np.minimum(weights, 0).sum(axis=1)
-    most = np.maximum(up * high + down * low, -(up * low + down * high))
-    return float((most + np.abs(bias)).max())
+    low, high = reach_of_sums(rows, x)
+    return float((np.maximum(high, -low) + np.abs(bias)).max())

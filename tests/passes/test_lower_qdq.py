@@ -132,7 +132,6 @@ LINEAR_DECLINES: dict[str, Any] = {
     "scales-along-the-sum": _linear(scale=np.linspace(0.01, 0.06, 6), axis=0),
     "bias-along-rows": _linear(_real(np.arange(4)[:, None])),
     "bias-that-broadcasts": _linear(_real(np.ones((3, 1, 4)))),
-    "bias-beyond-int64": _linear(_real(np.full(4, 0.04 * 0.05 * 2.0**62)), y=Q(1e12, 0)),
     "bias-not-on-the-grid": _linear(_real(np.full(4, 0.0009)), y=Q(0.002, 0)),
     "multiplier-beyond": _linear(y=Q(1e-13, 0)),
 }
@@ -203,6 +202,16 @@ def test_declines_and_says_so(name: str) -> None:
     assert count(after, "quantize") == 1
     codes = X.codes(*shape)
     np.testing.assert_array_equal(evaluate(after, [codes])[0], evaluate(before, [codes])[0])
+
+
+def test_a_bias_beyond_int64_is_a_constant() -> None:
+    make = _linear(_real(0.04 * 0.05 * 2.0 ** np.arange(62, 66)), y=Q(1e15, 3))
+    before = module_of([(4, 6)], lambda emit, v: emit(make(v)), "int8")
+    after, lines = apply(before, LowerQdq(), explain="lower-qdq")
+    assert lines == []
+    assert count(after, "quantize") == 0
+    codes = evaluate(before, [X.codes(4, 6)])[0]
+    assert codes.tolist() == [[12, 21, 40, 77]] * 4
 
 
 @pytest.mark.parametrize("scale", [0.0, np.nan, np.inf, -0.1])
