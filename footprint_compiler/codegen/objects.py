@@ -21,6 +21,7 @@ from tvm import s_tir, tirx
 
 from footprint_compiler.codegen.items import Items, take_items
 from footprint_compiler.codegen.row_parameter import take_row
+from footprint_compiler.codegen.wide_indices import widen_row_indices
 from footprint_compiler.kernels.math_calls import expand_math, mark_math
 from footprint_compiler.kernels.rescale import expand_rescale
 from footprint_compiler.program import Scratch
@@ -169,7 +170,7 @@ def _flat(func: Any, symbol: str, target: Any) -> Any:
 
 
 def _finished(lowered: LoweredKernel, symbol: str, target: Any) -> LoweredKernel:
-    module = tvm.IRModule({symbol: lowered.func})
+    module = tvm.IRModule({symbol: widen_row_indices(lowered.func, target)})
     with target, tvm.transform.PassContext(opt_level=3):
         module = expand_rescale(module, target)
         module = mark_math(module, _has_rounding(target))
