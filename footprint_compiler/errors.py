@@ -114,7 +114,7 @@ class TuningRecordError(FpcError):
 
     id = "FPC-E022"
     exit_code = EXIT_USAGE
-    default_remedy = "See `fpc tune show`; leave records out with `--tuning-records none`."
+    default_remedy = "Mend or remove what is named; `--tuning-records none` builds without records."
 
 
 class TargetError(FpcError):

@@ -8,10 +8,15 @@ registered with TVM, and the program remembers that the user pressed the key.
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
+
+
+AGAIN_S = 2.0
+"""Further signals within this time of one that was heard do not disturb the clean-up."""
 
 
 @dataclass
@@ -26,18 +31,26 @@ class Interrupts:
 def watch_interrupts() -> Iterator[Interrupts]:
     """Remember Ctrl-C beside raising KeyboardInterrupt as Python does; SIGTERM raises it, too.
 
-    So temporary files go away and child processes end. Where a signal has another handler, or this
+    So temporary files go away and child processes end; a signal that comes twice (an impatient user,
+    or one sent to the process and to its group) does not cut that short. Where a signal has another handler, or this
     is not the main thread, nothing changes for it and its flag stays False.
     """
     seen = Interrupts()
+    heard = -AGAIN_S
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal heard
+        before, heard = heard, time.monotonic()
+        if heard - before >= AGAIN_S:
+            signal.default_int_handler(number, frame)
 
     def press(number: int, frame: FrameType | None) -> None:
         seen.pressed = True
-        signal.default_int_handler(number, frame)
+        interrupt(number, frame)
 
     def terminate(number: int, frame: FrameType | None) -> None:
         seen.terminated = True
-        signal.default_int_handler(number, frame)
+        interrupt(number, frame)
 
     usual = (
         (signal.SIGINT, signal.default_int_handler, press),

@@ -49,6 +49,35 @@ def test_a_request_to_end_cleans_up_and_has_its_own_code(tmp_path, capsys):
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
+def test_a_signal_that_comes_twice_does_not_cut_the_clean_up_short(tmp_path, capsys):
+    def work() -> None:
+        try:
+            press()
+        finally:
+            press()
+            os.kill(os.getpid(), signal.SIGTERM)
+            (tmp_path / "cleaned").touch()
+
+    assert guard(work, as_json=False, debug=False) == 143
+    assert "error FPC-E143: terminated" in capsys.readouterr().err
+    assert (tmp_path / "cleaned").exists()
+
+
+def test_a_later_signal_ends_a_clean_up_that_hangs(monkeypatch):
+    monkeypatch.setattr("footprint_compiler.interrupts.AGAIN_S", 0.0)
+    passed = []
+
+    def work() -> None:
+        try:
+            press()
+        finally:
+            press()
+            passed.append("the second signal was not heard")
+
+    assert guard(work, as_json=False, debug=False) == 130
+    assert passed == []
+
+
 def test_an_error_without_an_interrupt_is_itself(capsys):
     def fail() -> None:
         raise RuntimeError("broken")

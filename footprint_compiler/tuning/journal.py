@@ -6,13 +6,15 @@ was cut off by a crash is left out when it is read.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from footprint_compiler.errors import OutputError, TuningRecordError
+from footprint_compiler.tuning.lock import hold
 from footprint_compiler.tuning.record import decisions_from_json
 from footprint_compiler.tuning.trial import Costs, Trial
 
@@ -36,51 +38,83 @@ class Journal:
         """Open or continue ``path``.
 
         Raises:
-            TuningRecordError: it is to be continued and belongs to another session.
+            TuningRecordError: it is to be continued and belongs to another session, or another
+                session is writing it.
             OutputError: it cannot be written.
         """
         self.path = path
         self.past: list[Trial] = []
-        if resume and path.is_file():
-            self.past, whole = _read(path, key)
-        else:
-            whole = 0
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file: TextIO = path.open("a" if whole else "w", encoding="utf-8")
-            if whole:
-                self._file.truncate(whole)
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         except OSError as error:
-            raise OutputError(f"cannot write {path}: {error.strerror}") from error
-        if not whole:
-            self._append({"session": asdict(key)})
+            raise _cannot_write(path, error) from error
+        try:
+            if not hold(self._file):
+                raise TuningRecordError(
+                    f"another session is writing {path}",
+                    "Wait for its end, or give this one another --seed or --records.",
+                )
+            self.past, self._whole = _read(path, key) if resume else ([], 0)
+            try:
+                os.ftruncate(self._file, self._whole)
+            except OSError as error:
+                raise _cannot_write(path, error) from error
+            if not self._whole:
+                self._append({"session": asdict(key)})
+        except BaseException:
+            os.close(self._file)
+            raise
 
     def add(self, trial: Trial) -> None:
-        """Keep one trial."""
+        """Keep one trial.
+
+        Raises:
+            OutputError: it cannot be written; what was there before stays whole.
+        """
         self._append({"trial": asdict(trial)})
 
     def close(self) -> None:
         """No more trials."""
-        self._file.close()
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
 
     def _append(self, value: dict[str, Any]) -> None:
-        self._file.write(json.dumps(value) + "\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        line = (json.dumps(value) + "\n").encode()
+        try:
+            done = 0
+            while done < len(line):
+                done += os.write(self._file, line[done:])
+            os.fsync(self._file)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file, self._whole)
+            raise _cannot_write(self.path, error) from error
+        self._whole += len(line)
+
+
+def _cannot_write(path: Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"cannot write {path}: {error.strerror}",
+        "Free some space, or choose another folder with --records; --resume goes on.",
+    )
 
 
 def _read(path: Path, key: SessionKey) -> tuple[list[Trial], int]:
     """The trials of a journal, and the bytes of its whole lines."""
     data = path.read_bytes()
     whole = data.rfind(b"\n") + 1
-    lines = data[:whole].decode("utf-8").splitlines()
+    lines = data[:whole].splitlines()
     if not lines:
         return [], 0
     try:
         found = SessionKey(**json.loads(lines[0])["session"])
         trials = [_trial(json.loads(line)["trial"]) for line in lines[1:]]
-    except (KeyError, TypeError, ValueError) as error:
-        raise TuningRecordError(f"{path} is not a journal: {error}") from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise TuningRecordError(
+            f"{path} is not a journal: {error}", "Tune without --resume to start anew."
+        ) from error
     if found != key:
         different = [name for name, value in asdict(key).items() if getattr(found, name) != value]
         raise TuningRecordError(

@@ -9,10 +9,12 @@ from typing import Any
 
 from footprint_compiler.codegen.staging import staged_file
 from footprint_compiler.errors import TuningRecordError
+from footprint_compiler.tuning.lock import locked
 from footprint_compiler.tuning.record import Record, current_versions
 from footprint_compiler.tuning.records import (
     FILE,
     Key,
+    add_records,
     keep_best,
     read_file,
     read_records,
@@ -51,13 +53,11 @@ def merge(sources: Sequence[Path], into: Path) -> tuple[int, int]:
     Raises:
         TuningRecordError: a source is missing or holds something else; nothing is written then.
     """
-    kept: dict[Key, Record] = read_records(into) if into.is_dir() else {}
-    before = len(kept)
+    found: dict[Key, Record] = {}
     for source in sources:
-        found = list(read_records(source).values()) if source.is_dir() else read_file(source)
-        keep_best(kept, found)
-    write_records(into, kept)
-    return before, len(kept)
+        keep_best(found, read_records(source).values() if source.is_dir() else read_file(source))
+    before, after, _ = add_records(into, found.values())
+    return before, after
 
 
 def export(folder: Path, out: Path, target: str | None) -> int:
@@ -76,15 +76,16 @@ def prune(folder: Path, target: str | None, least: float) -> tuple[int, int]:
 
     A record whose kernel is no longer emitted is found out only by a build; it is kept here.
     """
-    found = read_records(folder, target)
     current = current_versions()
-    kept = {
-        key: record
-        for key, record in found.items()
-        if record.versions == current and record.speed_up >= least
-    }
-    for name in {record.machine.target for record in found.values()}:
-        if not any(record.machine.target == name for record in kept.values()):
-            (folder / name / FILE).unlink(missing_ok=True)
-    write_records(folder, kept)
+    with locked(folder):
+        found = read_records(folder, target)
+        kept = {
+            key: record
+            for key, record in found.items()
+            if record.versions == current and record.speed_up >= least
+        }
+        for name in {record.machine.target for record in found.values()}:
+            if not any(record.machine.target == name for record in kept.values()):
+                (folder / name / FILE).unlink(missing_ok=True)
+        write_records(folder, kept)
     return len(found), len(kept)

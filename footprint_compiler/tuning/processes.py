@@ -20,6 +20,8 @@ from footprint_compiler.tuning.worker import LENGTH
 
 MEMORY_BYTES = 4 << 30
 """Address space of a measuring process."""
+SPARE_CPU_S = 5
+"""CPU time of a measuring process beyond its time limit."""
 
 
 class Worker:
@@ -46,11 +48,9 @@ class Worker:
         """
         process = self._process or self._start()
         data = pickle.dumps((name, arguments))
-        assert process.stdin is not None
+        deadline = time.monotonic() + timeout_s
         try:
-            process.stdin.write(LENGTH.pack(len(data)) + data)
-            process.stdin.flush()
-            deadline = time.monotonic() + timeout_s
+            self._write(process, LENGTH.pack(len(data)) + data, deadline)
             size = LENGTH.unpack(self._read(process, LENGTH.size, deadline))[0]
             fine, answer = pickle.loads(self._read(process, size, deadline))
         except BrokenPipeError:
@@ -83,20 +83,34 @@ class Worker:
         )
         return self._process
 
+    def _write(self, process: subprocess.Popen[bytes], data: bytes, deadline: float) -> None:
+        assert process.stdin is not None
+        pipe, rest = process.stdin.fileno(), memoryview(data)
+        os.set_blocking(pipe, False)
+        with selectors.DefaultSelector() as selector:
+            selector.register(pipe, selectors.EVENT_WRITE)
+            while rest:
+                _wait(selector, deadline)
+                rest = rest[os.write(pipe, rest) :]
+
     def _read(self, process: subprocess.Popen[bytes], size: int, deadline: float) -> bytes:
         assert process.stdout is not None
         parts, missing = [], size
         with selectors.DefaultSelector() as selector:
             selector.register(process.stdout, selectors.EVENT_READ)
             while missing:
-                if not selector.select(max(0.0, deadline - time.monotonic())):
-                    raise TrialFailed("timeout", "compiling took too long")
+                _wait(selector, deadline)
                 part = os.read(process.stdout.fileno(), missing)
                 if not part:
                     raise TrialFailed("crash", f"the compiling worker {_ending(process)}")
                 parts.append(part)
                 missing -= len(part)
         return b"".join(parts)
+
+
+def _wait(selector: selectors.BaseSelector, deadline: float) -> None:
+    if not selector.select(max(0.0, deadline - time.monotonic())):
+        raise TrialFailed("timeout", "compiling took too long")
 
 
 def run_sandboxed(
@@ -108,6 +122,8 @@ def run_sandboxed(
 ) -> None:
     """Run a program in a session of its own, with little memory, on one core; killed when late.
 
+    A limit of CPU time ends it, too, should this process be killed before it can do so.
+
     Args:
         core: CPU to pin it to; None leaves it free.
         memory_bytes: limit of its address space; an emulator reserves more than it uses.
@@ -117,9 +133,10 @@ def run_sandboxed(
     """
 
     def confine() -> None:
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        _limit(resource.RLIMIT_CORE, 0)
+        _limit(resource.RLIMIT_CPU, int(timeout_s) + SPARE_CPU_S)
         if memory_bytes is not None:
-            resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+            _limit(resource.RLIMIT_AS, memory_bytes)
         if core is not None:
             os.sched_setaffinity(0, {core})
 
@@ -133,8 +150,9 @@ def run_sandboxed(
             start_new_session=True,
             preexec_fn=confine,
         )
-    except OSError as error:
-        raise TrialFailed("crash", f"cannot start {command[0]}: {error.strerror}") from error
+    except (OSError, subprocess.SubprocessError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise TrialFailed("crash", f"cannot start {command[0]}: {reason}") from error
     try:
         _, said = process.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired:
@@ -146,6 +164,14 @@ def run_sandboxed(
     if process.returncode:
         text = said.decode(errors="replace").strip().splitlines()
         raise TrialFailed("crash", " ".join([_ending(process), *text[:1]]))
+
+
+def _limit(what: int, value: int) -> None:
+    """Lower a limit of this process; one that is lower already stays."""
+    _, hard = resource.getrlimit(what)
+    if hard != resource.RLIM_INFINITY:
+        value = min(value, hard)
+    resource.setrlimit(what, (value, value))
 
 
 def kill_group(process: subprocess.Popen[bytes]) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from typing import Any
 
 from footprint_compiler.kernels.decisions import SCHEDULE_VERSION, Choice
+from footprint_compiler.targets.schema import NAME
 from footprint_compiler.tuning.workload import MachineKey
 
 
@@ -82,9 +84,39 @@ class Record:
             fields["machine"] = MachineKey(**fields["machine"])
             fields["versions"] = Versions(**fields["versions"])
             fields["decisions"] = decisions_from_json(fields["decisions"])
-            return cls(**fields)
-        except (KeyError, TypeError, AttributeError) as error:
+            record = cls(**fields)
+        except (KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"not a tuning record: {error}") from error
+        wrong = [name for name, fine in _checks(record).items() if not fine]
+        if wrong:
+            raise ValueError(f"not a tuning record: {', '.join(wrong)} cannot be what it says")
+        return record
+
+
+def _checks(record: Record) -> dict[str, bool]:
+    """What a file can hold and a record cannot: field -> whether it is fine."""
+    machine, versions = record.machine, record.versions
+    texts = ("workload", "default_kernel", "kernel", "unit", "runner", "description", "host")
+    found = {name: isinstance(getattr(record, name), str) for name in texts}
+    found["target"] = isinstance(machine.target, str) and bool(NAME.fullmatch(machine.target))
+    found["cpu"] = isinstance(machine.cpu, str)
+    found["features"] = isinstance(machine.features, str)
+    found["tvm"] = isinstance(versions.tvm, str)
+    found["schedule"] = type(versions.schedule) is int
+    found["cost"] = _is_cost(record.cost)
+    found["default_cost"] = _is_cost(record.default_cost)
+    found["decisions"] = all(map(_is_choice, record.decisions.values()))
+    return found
+
+
+def _is_cost(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value) and value >= 0
+
+
+def _is_choice(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return all(type(part) is int for part in value)
+    return type(value) in (int, str)
 
 
 def decisions_from_json(given: Mapping[str, Any]) -> dict[str, Choice]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -148,10 +149,11 @@ class Session:
         Raises:
             KeyboardInterrupt: the user's; what was measured is in the journal.
         """
+        self._confirm_past(on_best)
         while True:
             if self.trials >= self.limits.trials:
                 return "trials"
-            if self.clock() - self.start >= self.limits.seconds:
+            if self._late():
                 return "budget"
             progress = next_task(self.tasks)
             if progress is None:
@@ -160,11 +162,10 @@ class Session:
             self._round(progress, on_best)
 
     def close(self) -> None:
-        """Release compiler, runner, journal and watcher."""
-        self.compiler.close()
-        self.runner.close()
-        self.journal.close()
-        self.watcher.close()
+        """Release compiler, runner, journal and watcher, each whatever becomes of the others."""
+        with ExitStack() as stack:
+            for part in (self.watcher, self.journal, self.runner, self.compiler):
+                stack.callback(part.close)
 
     def _round(self, progress: Progress, on_best: Callable[[Progress], None]) -> None:
         if progress.default is None and not self._measure_default(progress):
@@ -185,6 +186,16 @@ class Session:
         elif progress.idle >= MOST_IDLE:
             progress.state = "exhausted"
         self.show()
+
+    def _confirm_past(self, on_best: Callable[[Progress], None]) -> None:
+        """What a journal says is faster is measured again, also when no trials are left."""
+        for progress in self.tasks:
+            if min((r for r in progress.kernels.values() if r is not None), default=1.0) >= 1.0:
+                continue
+            if self._late():
+                return
+            if progress.default is not None or self._measure_default(progress):
+                self._confirm(progress, on_best)
 
     def _scale(self, progress: Progress) -> float:
         """Ratios as seconds or instructions, for a cost model that sees all tasks."""

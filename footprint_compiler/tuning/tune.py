@@ -18,7 +18,7 @@ from footprint_compiler.tuning.journal import Journal, SessionKey
 from footprint_compiler.tuning.processes import Worker
 from footprint_compiler.tuning.progress import Watcher
 from footprint_compiler.tuning.record import Record, current_versions
-from footprint_compiler.tuning.records import keep_best, read_records, write_records
+from footprint_compiler.tuning.records import add_records, read_records
 from footprint_compiler.tuning.runner import Runner
 from footprint_compiler.tuning.search import CostModel, Search
 from footprint_compiler.tuning.session import BATCH, Limits, Progress, Session
@@ -89,15 +89,16 @@ def tune(
     tasks = extract_tasks(graph, target, build, reporter)
     if not tasks:
         raise UsageError("no kernel of this model has a choice to tune")
+    if folder.is_dir():
+        read_records(
+            folder, target.name
+        )  # what cannot be added to is said before, not after, hours
     journal = Journal(*_journal_of(Path(model), graph.sha256, target, runner, folder, options))
     records: dict[str, Record] = {}
 
     def keep(progress: Progress) -> None:
-        record = _record(progress, target, runner)
-        records[record.workload] = record
-        kept = read_records(folder, target.name) if folder.is_dir() else {}
-        keep_best(kept, [record])
-        write_records(folder, kept)
+        _, _, kept = add_records(folder, [_record(progress, target, runner)], target.name)
+        records.update({record.workload: record for record in kept})
 
     cost_model = CostModel(options.seed)
     seeds = {task.key: options.seed + number for number, task in enumerate(tasks)}

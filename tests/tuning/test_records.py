@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -10,11 +11,17 @@ from click.testing import CliRunner
 
 from footprint_compiler.cli.main import cli
 from footprint_compiler.cli.tune import parse_seconds
-from footprint_compiler.errors import TuningRecordError
+from footprint_compiler.errors import OutputError, TuningRecordError
 from footprint_compiler.targets import load_target
 from footprint_compiler.tuning.manage import export, merge, prune, summary
 from footprint_compiler.tuning.record import Record, Versions, current_versions
-from footprint_compiler.tuning.records import keep_best, read_records, write_records
+from footprint_compiler.tuning.records import (
+    add_records,
+    keep_best,
+    read_file,
+    read_records,
+    write_records,
+)
 from footprint_compiler.tuning.workload import MachineKey, machine_key
 
 HERE = MachineKey("cortex-a72", "cortex-a72", "neon")
@@ -48,6 +55,71 @@ def test_a_line_holds_a_record():
 def test_what_is_no_record_is_refused(line):
     with pytest.raises(ValueError, match=r"."):
         Record.from_line(line)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"cost": "x"}, "cost"),
+        ({"cost": -5.0}, "cost"),
+        ({"default_cost": float("nan")}, "default_cost"),
+        ({"cost": True}, "cost"),
+        ({"workload": None}, "workload"),
+        ({"decisions": {"tile": [1, "a"]}}, "decisions"),
+        ({"decisions": {"tile": {}}}, "decisions"),
+        ({"versions": Versions("0.27", [1])}, "schedule"),
+        ({"machine": replace(HERE, target="../../elsewhere")}, "target"),
+        ({"machine": replace(HERE, features=["neon"])}, "features"),
+    ],
+)
+def test_values_that_no_record_has_are_refused_by_name(change, named):
+    with pytest.raises(ValueError, match=rf"not a tuning record: {named} cannot"):
+        Record.from_line(make_record(**change).to_line())
+
+
+def test_empty_lines_are_none(tmp_path):
+    path = tmp_path / "x.jsonl"
+    path.write_text(f"\n{make_record().to_line()}\n\n", encoding="utf-8")
+    assert read_file(path) == [make_record()]
+
+
+def test_a_record_in_the_folder_of_another_target_is_refused(tmp_path):
+    """It would replace the file of its own target when that of the other is written."""
+    own, astray = replace(HERE, target="cortex-a53"), make_record("w2")
+    write_records(tmp_path, {"x": make_record(machine=own)})
+    path = tmp_path / "cortex-a53" / "records.jsonl"
+    before = path.read_text(encoding="utf-8")
+    path.write_text(before + astray.to_line() + "\n", encoding="utf-8")
+    for act in (
+        lambda: read_records(tmp_path),
+        lambda: prune(tmp_path, "cortex-a53", 1.0),
+        lambda: add_records(tmp_path, [make_record("w3", machine=own)], "cortex-a53"),
+    ):
+        with pytest.raises(TuningRecordError, match=r"line 2: a record of cortex-a72, not of"):
+            act()
+    assert not (tmp_path / "cortex-a72").exists()
+
+
+def test_many_may_add_at_once(tmp_path):
+    def add(start: int) -> None:
+        for number in range(start, start + 8):
+            add_records(tmp_path, [make_record(f"w{number}")], "cortex-a72")
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(add, range(0, 32, 8)))
+    assert len(read_records(tmp_path)) == 32
+
+
+def test_what_is_no_better_is_not_counted_as_kept(tmp_path):
+    same = make_record()
+    assert add_records(tmp_path, [same]) == (0, 1, [same])
+    assert add_records(tmp_path, [make_record(), make_record("w2")]) == (1, 2, [make_record("w2")])
+
+
+def test_records_cannot_be_added_to_a_file(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="file"):
+        merge([tmp_path / "file"], tmp_path / "file")
 
 
 def test_a_folder_keeps_targets_apart(tmp_path):

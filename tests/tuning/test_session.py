@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
-from footprint_compiler.errors import TuningRecordError
+from footprint_compiler.errors import OutputError, TuningRecordError
 from footprint_compiler.tuning.journal import Journal, SessionKey
 from footprint_compiler.tuning.progress import SessionState, Watcher
 from footprint_compiler.tuning.schedule import hope, next_task, recent_gain
@@ -174,6 +176,78 @@ def test_interrupted_and_resumed_it_goes_on(tmp_path):
     assert progress.best[0] == {"n": 13}
     first = [n for n in again.runner.measured if n > 0]
     assert len(set(first) & set(range(1, done))) <= 2  # only what is confirmed is measured again
+
+
+def test_what_a_killed_session_did_not_confirm_is_confirmed_by_the_next(tmp_path):
+    limits = Limits(trials=4, seconds=1e9)
+    session = start(tmp_path, FakeRunner(valley), limits=limits)
+    session.run(lambda _: None)
+    session.close()
+
+    found = []
+    again = start(tmp_path, FakeRunner(valley), limits=limits, resume=True)
+    assert again.run(found.append) == "trials"
+    assert [progress.best[0] for progress in found] == [{"n": 4}]
+    assert again.trials == 4
+
+
+def test_everything_is_closed_whatever_fails(tmp_path):
+    class Stuck(FakeRunner):
+        def close(self) -> None:
+            raise OSError("gone")
+
+    class Closed(Watcher):
+        closed = False
+
+        def close(self) -> None:
+            self.closed = True
+
+    session = start(tmp_path, Stuck(valley), watcher=Closed())
+    with pytest.raises(OSError, match="gone"):
+        session.close()
+    assert session.compiler.built == [-1]
+    assert session.watcher.closed
+    start(tmp_path, FakeRunner(valley))  # the journal is free again
+
+
+def test_one_journal_has_one_writer(tmp_path):
+    first = start(tmp_path, FakeRunner(valley), limits=Limits(trials=4, seconds=1e9))
+    first.run(lambda _: None)
+    for resume in (False, True):
+        with pytest.raises(TuningRecordError, match="another session is writing"):
+            Journal(tmp_path / "j.journal", KEY, resume)
+    first.close()
+    again = Journal(tmp_path / "j.journal", KEY, True)
+    again.close()
+    assert len(again.past) == 4
+
+
+def test_a_full_disk_is_said_and_leaves_whole_lines(tmp_path, monkeypatch):
+    session = start(tmp_path, FakeRunner(valley), limits=Limits(trials=4, seconds=1e9))
+    session.run(lambda _: None)
+    before = (tmp_path / "j.journal").read_bytes()
+    write, room = os.write, [20]
+
+    def fill(file: int, data: bytes) -> int:
+        if not room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(file, data[: room.pop()])
+
+    session.limits = Limits(trials=9, seconds=1e9)
+    with monkeypatch.context() as full, pytest.raises(OutputError, match="No space left"):
+        full.setattr(os, "write", fill)
+        session.run(lambda _: None)
+    session.close()
+    assert (tmp_path / "j.journal").read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\n", b"[1]\n", b'{"session": 3}\n', b"\n"])
+def test_what_is_no_journal_is_refused(tmp_path, content):
+    path = tmp_path / "j.journal"
+    path.write_bytes(content)
+    with pytest.raises(TuningRecordError, match="is not a journal"):
+        Journal(path, KEY, True)
+    assert path.read_bytes() == content
 
 
 def test_without_resume_the_journal_starts_anew(tmp_path):
