@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
-
 AGAIN_S = 2.0
 """Further signals within this time of one that was heard do not disturb the clean-up."""
 
@@ -31,9 +30,10 @@ class Interrupts:
 def watch_interrupts() -> Iterator[Interrupts]:
     """Remember Ctrl-C beside raising KeyboardInterrupt as Python does; SIGTERM raises it, too.
 
-    So temporary files go away and child processes end; a signal that comes twice (an impatient user,
-    or one sent to the process and to its group) does not cut that short. Where a signal has another handler, or this
-    is not the main thread, nothing changes for it and its flag stays False.
+    So temporary files go away and child processes end; a signal that comes twice (an impatient
+    user, or one sent to the process and to its group) does not cut that short. Where a signal has
+    another handler, or this is not the main thread, nothing changes for it and its flag stays
+    False.
     """
     seen = Interrupts()
     heard = -AGAIN_S

@@ -1,4 +1,4 @@
-"""One writer at a time: sessions and commands that share a folder of records wait for each other."""
+"""One writer at a time: who shares a folder of records waits for the other."""
 
 from __future__ import annotations
 

@@ -32,7 +32,9 @@ def read_records(folder: Path, target: str | None = None) -> dict[Key, Record]:
             its file is named after.
     """
     if not folder.is_dir():
-        raise TuningRecordError(f"{folder} is not a folder of tuning records")
+        raise TuningRecordError(
+            f"{folder} is not a folder of tuning records", "Give one that `fpc tune` has written."
+        )
     pattern = f"{target}/{FILE}" if target else f"*/{FILE}"
     found: dict[Key, Record] = {}
     for path in sorted(folder.glob(pattern)):

@@ -90,9 +90,7 @@ def tune(
     if not tasks:
         raise UsageError("no kernel of this model has a choice to tune")
     if folder.is_dir():
-        read_records(
-            folder, target.name
-        )  # what cannot be added to is said before, not after, hours
+        read_records(folder, target.name)  # says now, not after hours, what is wrong there
     journal = Journal(*_journal_of(Path(model), graph.sha256, target, runner, folder, options))
     records: dict[str, Record] = {}
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import signal
 import resource
+import signal
 import sys
-import time
 
 import pytest
 
