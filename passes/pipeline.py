@@ -18,6 +18,7 @@ from footprint_compiler.passes.lower_qdq import LowerQdq
 from footprint_compiler.passes.move_codes import MoveCodes
 from footprint_compiler.passes.name_float_islands import NameFloatIslands
 from footprint_compiler.passes.narrow_products import NarrowProducts
+from footprint_compiler.passes.quantize_ends import QuantizeEnds
 from footprint_compiler.passes.sign_codes import SignCodes
 
 
@@ -44,6 +45,7 @@ def layout_phase(
         Upstream("eliminate-common-subexpressions", relax.transform.EliminateCommonSubexpr()),
         Upstream("eliminate-dead-code", relax.transform.DeadCodeElimination()),
         NameFloatIslands(),  # after dead code: float operators that integer ones replaced are gone
+        *([QuantizeEnds(machine)] if machine else []),  # after all that looks for QuantizeLinear
     ]
 
 

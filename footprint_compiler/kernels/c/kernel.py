@@ -36,6 +36,7 @@ class CKernel:
             inputs after the first of others, which are read at the output's element; 0 for what an
             elementwise kernel reads as a whole.
         element: C type of the tensors: ``int8_t`` with constants in words, or ``float``.
+        result: C type of the output where it is another one.
     """
 
     family: str
@@ -52,6 +53,7 @@ class CKernel:
     by_row: bool = False
     rows: tuple[int, ...] = ()
     element: str = "int8_t"
+    result: str = ""
 
     @property
     def scratch(self) -> tuple[Scratch, ...]:

@@ -17,6 +17,8 @@ _PARTS = {
     "add": (),
     "lookup": (),
     "multiply": (),
+    "quantize": ("bits.h",),
+    "dequantize": ("bits.h",),
     "scalar_conv": ("scalar.h",),
     "scalar_depthwise": ("scalar.h",),
     "mve_depthwise": ("mve.h",),
@@ -85,7 +87,7 @@ def _wrapper(symbol: str, kernel: CKernel) -> str:
     if kernel.constants:
         parameters.append(f"const {'int32_t' if integer else kernel.element} *w")
         arguments.append("w")
-    parameters.append(f"{kernel.element} *y")
+    parameters.append(f"{kernel.result or kernel.element} *y")
     arguments.append("y")
     if kernel.scratch_bytes:
         parameters.append("void *scratch")
@@ -97,9 +99,11 @@ def _wrapper(symbol: str, kernel: CKernel) -> str:
         parameters.append("int32_t row")
         if kernel.function in _ELEMENTWISE:
             pointers = [*(f"x{i}" for i in range(len(kernel.inputs))), "y"]
+            sizes = [kernel.layer["count"]] * len(kernel.inputs)
+            sizes.append(kernel.layer["count"] * kernel.layer.get("channels", 1))
             body = "".join(
-                f"    {pointer} += ring_row(row, {rows}) * {kernel.layer['count']};\n"
-                for pointer, rows in zip(pointers, kernel.rows, strict=True)
+                f"    {pointer} += ring_row(row, {rows}) * {size};\n"
+                for pointer, rows, size in zip(pointers, kernel.rows, sizes, strict=True)
                 if rows
             )
         else:
@@ -118,7 +122,7 @@ def _wrapper(symbol: str, kernel: CKernel) -> str:
     )
 
 
-_ELEMENTWISE = frozenset({"add", "lookup", "multiply"})
+_ELEMENTWISE = frozenset({"add", "dequantize", "lookup", "multiply", "quantize"})
 """Functions that take no scratch and compute a row as they compute a tensor."""
 
 
@@ -156,9 +160,11 @@ _RANGES: dict[str, Callable[[CKernel], list[str]]] = {
     "dense": _nothing,
     "dense_direct": _nothing,
     "add": _nothing,
+    "dequantize": _nothing,
     "fconv_rows": _rows,
     "fconv_windows": _rows,
     "fdepthwise_rows": _rows,
     "lookup": _nothing,
     "multiply": _nothing,
+    "quantize": _nothing,
 }

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from footprint_compiler.kernels.c import dsp, mve, scalar
+from footprint_compiler.kernels.c.float_ends import dequantize, moves_nothing, quantize
 from footprint_compiler.kernels.c.kernel import CKernel
 from footprint_compiler.kernels.c.layer import Rings, conv_shape
 from footprint_compiler.kernels.c.multiply import whole_operands
@@ -23,10 +24,18 @@ _GENERATORS: dict[str, dict[str, Callable[[Operator, Rings | None], CKernel | No
 }
 
 
+_COMMON: dict[str, Callable[[Operator, Rings | None], CKernel | None]] = {
+    "dequantize_linear": dequantize,
+    "quantize_linear": quantize,
+}
+"""Generators of all sets of kernels."""
+
 _WHOLE_OPERANDS: dict[str, Callable[[Operator], tuple[int, ...]]] = {
     "quantized_add": lambda _: (0, 1),
     "quantized_multiply": whole_operands,
     "lookup": lambda _: (0,),
+    "dequantize_linear": lambda _: (0,),
+    "quantize_linear": lambda operator: (0,) if moves_nothing(operator) else (),
 }
 """Elementwise operators -> their operands of the shape of the result."""
 
@@ -48,7 +57,7 @@ def c_kernel(func: Any, unit: str, rings: Rings | None = None) -> CKernel | None
 
 def generate(operator: Operator, unit: str, rings: Rings | None = None) -> CKernel | None:
     """The C kernel of an operator, or None; arguments as of ``c_kernel``."""
-    generator = _GENERATORS[unit].get(operator.name)
+    generator = {**_COMMON, **_GENERATORS[unit]}.get(operator.name)
     return generator(operator, rings) if generator else None
 
 
