@@ -15,16 +15,14 @@ from typing import Any
 
 import tvm
 import tvm_ffi
-from tvm import relax, tirx
+from tvm import tirx
 
 from footprint_compiler.passes.base import PassContext
-from footprint_compiler.passes.rebuild import Rebuilder, op_name
+from footprint_compiler.passes.opaque import INJECTIVE, pattern_of, with_opaque
+from footprint_compiler.passes.rebuild import op_name
 
 MOST_TERMS = 3000
 """Nodes of a fused expression; three quantized sums in a row stay below, four do not."""
-
-_INJECTIVE, _OPAQUE = 2, 8
-"""``OpPatternKind``: elementwise, broadcast and injective are up to 2; 8 is never fused."""
 
 
 @dataclass(frozen=True)
@@ -35,24 +33,7 @@ class BoundFusion:
 
     def run(self, module: Any, ctx: PassContext) -> Any:
         """Give calls that would make an expression too long an opaque copy of their function."""
-        cuts = _cuts(module)
-        if not cuts:
-            return module
-        rebuilder = Rebuilder(module)
-        copies: dict[Any, Any] = {}
-
-        def visit(var: Any, expr: Any) -> Any:
-            new = rebuilder.renamed(expr)
-            if var in cuts:
-                function = expr.args[0]
-                if function not in copies:
-                    opaque = module[function].with_attr("op_pattern", _OPAQUE)
-                    copies[function] = rebuilder.builder.add_func(opaque, function.name_hint)
-                new = relax.Call(new.op, [copies[function], *new.args[1:]], new.attrs, new.ty_args)
-            bound = (relax.Call, relax.TupleGetItem, relax.Tuple)
-            return rebuilder.emit(new) if isinstance(new, bound) else new
-
-        return rebuilder.run(visit, rebuilder.renamed, lambda var: var)
+        return with_opaque(module, _cuts(module))
 
 
 def _cuts(module: Any) -> set[Any]:
@@ -65,7 +46,7 @@ def _cuts(module: Any) -> set[Any]:
             if op_name(call) != "relax.call_tir":
                 continue
             function = module[call.args[0]]
-            if not isinstance(function, tirx.PrimFunc) or _pattern(function) > _INJECTIVE:
+            if not isinstance(function, tirx.PrimFunc) or pattern_of(function) > INJECTIVE:
                 continue
             own, reads = _size(function)
             arguments = zip(function.params, call.args[1].fields, strict=False)
@@ -76,11 +57,6 @@ def _cuts(module: Any) -> set[Any]:
             else:
                 terms[binding.var] = written_out
     return cuts
-
-
-def _pattern(function: Any) -> int:
-    attrs = function.attrs or {}
-    return int(attrs["op_pattern"]) if "op_pattern" in attrs else _OPAQUE
 
 
 def _size(function: Any) -> tuple[int, Counter[Any]]:

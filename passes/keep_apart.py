@@ -13,9 +13,7 @@ from tvm import tirx
 
 from footprint_compiler.kernels.c.units import stays_apart
 from footprint_compiler.passes.base import PassContext
-
-_OPAQUE = 8
-"""``OpPatternKind.kOpaque``: never fused."""
+from footprint_compiler.passes.opaque import OPAQUE
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,7 @@ class KeepApart:
     def run(self, module: Any, ctx: PassContext) -> Any:
         """Mark the functions of ``module`` that have a C kernel."""
         functions = {
-            var: func.with_attr("op_pattern", _OPAQUE)
+            var: func.with_attr("op_pattern", OPAQUE)
             for var, func in module.functions.items()
             if isinstance(func, tirx.PrimFunc) and stays_apart(func, self.unit)
         }

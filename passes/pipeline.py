@@ -9,6 +9,7 @@ from footprint_compiler.kernels.machine import Machine
 from footprint_compiler.passes.base import Pass, Upstream
 from footprint_compiler.passes.bound_fusion import BoundFusion
 from footprint_compiler.passes.choose_layout import ChooseLayout
+from footprint_compiler.passes.cut_broadcasts import CutBroadcasts
 from footprint_compiler.passes.expand_power import ExpandPower
 from footprint_compiler.passes.fold_affine import FoldAffine
 from footprint_compiler.passes.fold_constants import FoldConstants
@@ -61,6 +62,7 @@ def legalize_phase(machine: Machine) -> list[Pass]:
         ),
         Upstream("annotate-patterns", relax.transform.AnnotateTIROpPattern()),
         BoundFusion(),
+        CutBroadcasts(),
         KeepApart(machine.c_unit),  # the last word on patterns
     ]
 

@@ -1,0 +1,63 @@
+"""What spreads the result of a product, convolution or pool over a larger tensor is cut from it.
+
+    scale = sigmoid(conv(pooled)): (1, 1, 1, C)      y = x * scale: (1, H, W, C)
+
+Fusion would join all of this, as squeeze-and-excite blocks have it, and no generator has a kernel
+for it: its tile ends with the elements that it has computed. The operator with the larger result is
+opaque to fusion; what comes before it joins the product.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from tvm import tirx
+
+from footprint_compiler.passes.base import PassContext
+from footprint_compiler.passes.opaque import (
+    INJECTIVE,
+    OUT_EWISE_FUSABLE,
+    pattern_of,
+    with_opaque,
+)
+from footprint_compiler.passes.rebuild import op_name
+
+
+@dataclass(frozen=True)
+class CutBroadcasts:
+    """See the module. Runs after the patterns of operators are annotated."""
+
+    name: str = "cut-broadcasts"
+
+    def run(self, module: Any, ctx: PassContext) -> Any:
+        """Give calls that spread such a result an opaque copy of their function."""
+        return with_opaque(module, _cuts(module))
+
+
+def _cuts(module: Any) -> set[Any]:
+    """Variables whose calls read a smaller tensor that elementwise work brought from an anchor."""
+    cuts: set[Any] = set()
+    follows: set[Any] = set()  # variables that fusion may join with an anchor
+    for block in module["main"].body.blocks:
+        for binding in block.bindings:
+            call = binding.value
+            if op_name(call) != "relax.call_tir":
+                continue
+            function = module[call.args[0]]
+            if not isinstance(function, tirx.PrimFunc):
+                continue
+            pattern = pattern_of(function)
+            joined = [argument for argument in call.args[1].fields if argument in follows]
+            if pattern == OUT_EWISE_FUSABLE:
+                follows.add(binding.var)
+            elif pattern <= INJECTIVE and joined:
+                size = _elements(binding.var)
+                spread = any(_elements(argument) < size for argument in joined)
+                (cuts if spread else follows).add(binding.var)
+    return cuts
+
+
+def _elements(var: Any) -> int:
+    return prod(int(extent) for extent in var.ty.shape)
