@@ -12,11 +12,8 @@ from typing import Any
 import numpy as np
 from tvm import relax
 
-from footprint_compiler.kernels.quantized import (
-    quantized_add,
-    quantized_multiply,
-    quantized_product,
-)
+from footprint_compiler.kernels.quantized import quantized_multiply, quantized_product
+from footprint_compiler.kernels.quantized_add import quantized_add
 from footprint_compiler.passes.qdq_graph import QdqGraph, Target, call_te, is_narrow
 from footprint_compiler.passes.qdq_linear import linear
 from footprint_compiler.passes.qdq_padding import pads_with_zero

@@ -18,9 +18,10 @@ from typing import Any
 import tvm
 from tvm import tirx
 
+from footprint_compiler.kernels.clamped_codes import LIMITS, clamped_code, splat_of
+
 SPARE = 2
 """Highest bits that every mantissa has clear, besides the sign."""
-LIMITS = {"int8": (-128, 127), "uint8": (0, 255)}
 
 
 @dataclass(frozen=True)
@@ -61,35 +62,15 @@ def extended(value: Any, half: int) -> Any:
 
 
 def _code_of(cast: Any) -> _Code | None:
-    dtype, _, lanes = str(cast.ty.dtype).partition("x")
-    if dtype not in LIMITS or lanes not in ("8", "16"):
+    code = clamped_code(cast)
+    if code is None or not isinstance(code.value, tvm.ir.Call):
         return None
-    value, limits, zero_point = cast.value, dict[Any, int](), 0
-    for kind in (tirx.Max, tirx.Min):
-        constant = _splat_of(value.b) if isinstance(value, kind) else None
-        if constant is not None:
-            value, limits[kind] = value.a, constant
-    for kind, sign in ((tirx.Add, 1), (tirx.Sub, -1)):
-        constant = _splat_of(value.b) if isinstance(value, kind) else None
-        if constant is not None:
-            value, zero_point = value.a, sign * constant
-    low, high = limits.get(tirx.Max), limits.get(tirx.Min)
-    if low is None or high is None or not isinstance(value, tvm.ir.Call):
+    call = code.value
+    name = call.op.name if isinstance(call.op, tvm.ir.Op) else ""
+    if name != "tirx.q_multiply_shift" or splat_of(call.args[3]) != SPARE:
         return None
-    name = value.op.name if isinstance(value.op, tvm.ir.Op) else ""
-    if name != "tirx.q_multiply_shift" or _splat_of(value.args[3]) != SPARE:
-        return None
-    if not LIMITS[dtype][0] <= low <= high <= LIMITS[dtype][1] or abs(zero_point) > 255:
-        return None
-    a, m = value.args[0], value.args[1]
-    return _Code(a, m, int(lanes), zero_point, low, high, dtype)
-
-
-def _splat_of(value: Any) -> int | None:
-    """The constant that every lane has."""
-    if isinstance(value, tirx.Broadcast):
-        value = value.value
-    return int(value) if isinstance(value, tirx.IntImm) else None
+    a, m = call.args[0], call.args[1]
+    return _Code(a, m, code.lanes, code.zero_point, code.low, code.high, code.dtype)
 
 
 def _twice(a: Any, m: Any, lanes: int) -> Any:

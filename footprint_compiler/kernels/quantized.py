@@ -209,33 +209,6 @@ def quantized_average_of_rest(
     return te.compute(tuple(out), element, name="requantize")
 
 
-def quantized_add(
-    a: Any,
-    b: Any,
-    zero_points: tuple[int, int],
-    factors: tuple[int, int],
-    shift: int,
-    output: Output,
-    wide: str = "int32",
-) -> Any:
-    """((a - za) * fa + (b - zb) * fb) / 2^shift to even, clamped; broadcast as in NumPy.
-
-    The factors share one shift. With 8-bit operands they are below 2^20, so that the sum fits
-    int32; otherwise ``wide`` is int64.
-    """
-
-    def value(x: Any, zero: int, factor: int) -> Any:
-        return (x.astype(wide) - tirx.const(zero, wide)) * tirx.const(factor, wide)
-
-    def element(*indices: Any) -> Any:
-        left = value(_at(a, indices), zero_points[0], factors[0])
-        right = value(_at(b, indices), zero_points[1], factors[1])
-        total = shift_right_rounded(left + right, shift, wide, to_even=True)
-        return clamped(total, output.zero_point, output.low, output.high, output.dtype, wide)
-
-    return te.compute(_broadcast(a.shape, b.shape), element, name="add")
-
-
 def quantized_multiply(
     a: Any,
     b: Any,
@@ -248,11 +221,11 @@ def quantized_multiply(
     wide = scaling.accumulator
 
     def element(*indices: Any) -> Any:
-        x = _at(a, indices).astype(wide) - tirx.const(zero_points[0], wide)
-        y = _at(b, indices).astype(wide) - tirx.const(zero_points[1], wide)
+        x = element_of(a, indices).astype(wide) - tirx.const(zero_points[0], wide)
+        y = element_of(b, indices).astype(wide) - tirx.const(zero_points[1], wide)
         return _codes(x * y, tirx.const(mantissa, "int32"), scaling, output, True)
 
-    return te.compute(_broadcast(a.shape, b.shape), element, name="multiply")
+    return te.compute(joint_shape(a.shape, b.shape), element, name="multiply")
 
 
 def quantized_affine(
@@ -265,7 +238,7 @@ def quantized_affine(
 
     def element(*indices: Any) -> Any:
         value = x[indices].astype(wide) - tirx.const(zero_point, wide)
-        total = value * _at(factor, indices).astype(wide) + _at(offset, indices)
+        total = value * element_of(factor, indices).astype(wide) + element_of(offset, indices)
         moved = shift_right_rounded(total, shift, wide, to_even=True)
         return clamped(moved, output.zero_point, output.low, output.high, output.dtype, wide)
 
@@ -279,7 +252,7 @@ def quantized_prelu(
 
     def element(*indices: Any) -> Any:
         value = x[indices].astype(wide) - tirx.const(zero_point, wide)
-        above, below = _at(positive, indices), _at(negative, indices)
+        above, below = element_of(positive, indices), element_of(negative, indices)
         factor = tirx.Select(value < tirx.const(0, wide), below, above).astype(wide)
         moved = shift_right_rounded(value * factor, shift, wide, to_even=True)
         return clamped(moved, output.zero_point, output.low, output.high, output.dtype, wide)
@@ -360,12 +333,14 @@ def lookup(x: Any, table: Any, lowest: int) -> Any:
     return te.compute(x.shape, element, name="lookup")
 
 
-def _at(x: Any, indices: tuple[Any, ...]) -> Any:
+def element_of(x: Any, indices: tuple[Any, ...]) -> Any:
+    """The element that meets those ``indices`` of the result; broadcast as in NumPy."""
     own = indices[len(indices) - len(x.shape) :]
     return x[tuple(0 if int(size) == 1 else at for size, at in zip(x.shape, own, strict=True))]
 
 
-def _broadcast(a: Any, b: Any) -> tuple[int, ...]:
+def joint_shape(a: Any, b: Any) -> tuple[int, ...]:
+    """The shape of what two shapes broadcast to."""
     one, two = [int(e) for e in a], [int(e) for e in b]
     rank = max(len(one), len(two))
     one, two = [1] * (rank - len(one)) + one, [1] * (rank - len(two)) + two

@@ -42,14 +42,16 @@ def requantized(
 
 
 def shift_right_rounded(value: Any, bits: int, wide: str, to_even: bool) -> Any:
-    """value / 2^bits to the nearest integer, in the dtype ``wide``."""
-    moved = value + tirx.const(1 << (bits - 1), wide)
-    result = tirx.shift_right(moved, tirx.const(bits, wide))
+    """value / 2^bits to the nearest integer, in the dtype ``wide``.
+
+    With q = floor(value / 2^bits), halves go up where q is odd: so half a unit is added then, and
+    one less where q is even.
+    """
+    amount, half = tirx.const(bits, wide), 1 << (bits - 1)
     if not to_even:
-        return result
-    one, zero = tirx.const(1, wide), tirx.const(0, wide)
-    half = tirx.bitwise_and(moved, tirx.const((1 << bits) - 1, wide)) == zero
-    return result - tirx.Select(half, tirx.bitwise_and(result, one), zero)
+        return tirx.shift_right(value + tirx.const(half, wide), amount)
+    odd = tirx.bitwise_and(tirx.shift_right(value, amount), tirx.const(1, wide))
+    return tirx.shift_right(value + tirx.const(half - 1, wide) + odd, amount)
 
 
 def clamped(

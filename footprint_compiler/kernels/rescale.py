@@ -20,6 +20,7 @@ import tvm_ffi
 from tvm import tirx
 from tvm.target import codegen
 
+from footprint_compiler.kernels import codes_arm
 from footprint_compiler.kernels.codes_x86 import SPARE, expand_codes, extended
 from footprint_compiler.quant.fixed_point import FRACTION_BITS
 
@@ -57,6 +58,9 @@ def expand_rescale(module: Any, target: Any) -> Any:
         found = func.body
         if interleaved:
             found = tvm_ffi.structural_map(found, (tirx.Cast, expand_codes(_has_512(target))))
+        if quad:
+            rule = codes_arm.expand_codes(triple.startswith("arm"))
+            found = tvm_ffi.structural_map(found, (tirx.Cast, rule))
         return tvm_ffi.structural_map(found, (tvm.ir.Call, expand))
 
     functions = {

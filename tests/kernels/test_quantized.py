@@ -9,6 +9,7 @@ import pytest
 from tvm import relax, te
 
 from footprint_compiler.kernels import quantized as q
+from footprint_compiler.kernels.quantized_add import quantized_add
 from footprint_compiler.kernels.requantize import requantized
 from footprint_compiler.quant.fixed_point import (
     Multiplier,
@@ -183,7 +184,7 @@ def _pair(bench: Bench, name: str, shapes: tuple[Any, Any], dtypes: tuple[str, s
     def add(v: Any, w: Any) -> Any:
         builder = relax.BlockBuilder.current()
         rest = ((11, 90), (262144, -401234), 19, output)
-        return _call(builder, q.quantized_add, v, w, *rest, tensors=2)
+        return _call(builder, quantized_add, v, w, *rest, tensors=2)
 
     bench.add(f"add-{name}", add, [a, b], expected)
     form = fixed_point(1 / 96)
