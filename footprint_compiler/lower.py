@@ -242,7 +242,7 @@ class _Extraction:
         )
         labels = [self._value(argument) for argument in arguments]
         constant = frozenset(i for i, label in enumerate(labels) if label in state.constants)
-        machine = self.machine.for_constants(state.constants[labels[i]] for i in constant)
+        machine = self.machine.for_constants(state.constants[labels[i]] for i in sorted(constant))
         key = (var.name_hint, constant, machine)
         if key not in state.symbols:
             self._add_kernel(key, emit_kernel(self.module[var], machine, constant))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from footprint_compiler.kernels.c.cores import float_unit_of, unit_of
+from footprint_compiler.kernels.c.cores import float_unit_of, unit_for_constants, unit_of
 from footprint_compiler.targets.llvm import target_features
 from footprint_compiler.tensor import DTYPE_BYTES
 
@@ -52,9 +52,10 @@ class Machine:
         return pixels if self.chunk(dtype) > 1 else 1
 
     def for_constants(self, arrays: Iterable[np.ndarray]) -> Machine:
-        """The unit as a kernel with these constants may use it."""
-        full = any(a.dtype == np.int8 and a.size and a.min() == -128 for a in arrays)
-        return replace(self, full_range=full)
+        """The unit as a kernel with these constants, in the order of its parameters, may use it."""
+        found = list(arrays)
+        full = any(a.dtype == np.int8 and a.size and a.min() == -128 for a in found)
+        return replace(self, full_range=full, c_unit=unit_for_constants(self.c_unit, found))
 
     def lanes(self, dtype: str) -> int:
         """Elements of ``dtype`` in one register; 1 without a vector unit."""

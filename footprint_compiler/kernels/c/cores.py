@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from footprint_compiler.kernels.c.weights import can_cross
+
+CROSSED = "-crossed"
+"""End of the names of sets that store weights crossed, as ``weights.crossed_words``."""
 
 _UNITS = {
     "cortex-m0plus": "thumb1",
@@ -51,3 +58,14 @@ def small_unit(unit: str, operators: Iterable[str]) -> str:
             a kernel for convolutions.
     """
     return "dsp-small" if unit == "dsp" and "quantized_conv2d" in operators else unit
+
+
+def unit_for_constants(unit: str, arrays: Sequence[np.ndarray]) -> str:
+    """The set for a layer with these constants: weights, biases and mantissas, in this order."""
+    if not unit.startswith("dsp") or len(arrays) < 2:
+        return unit
+    weights, bias = arrays[:2]
+    linear = weights.dtype == np.int8 and weights.ndim in (2, 4)
+    if not linear or bias.dtype != np.int32 or bias.ndim != 1:
+        return unit
+    return unit + CROSSED if can_cross(weights, bias) else unit

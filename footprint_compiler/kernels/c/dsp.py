@@ -1,9 +1,11 @@
 """Int8 kernels for Armv7E-M and the DSP extension of Armv8-M: Cortex-M4, M7, M33.
 
 SMLAD multiplies two pairs of 16-bit values; SXTB16 makes such pairs of bytes 0 and 2, or 1 and 3,
-of a word. Weights and activations are both unpacked like that, so no pair is ever shuffled. The
-``wide`` form stores the weights of convolutions unpacked: twice the flash, fewer instructions. The
-``small`` form has one function for all convolutions and dense layers.
+of a word. Weights and activations are both unpacked like that, so no pair is ever shuffled. Where
+weights and sums allow, words of weights are factors as they are, too, and half of the unpacking is
+saved: see CROSS in the template. The ``wide`` form stores the weights of convolutions unpacked:
+twice the flash, fewer instructions. The ``small`` form has one function for all convolutions and
+dense layers.
 """
 
 from __future__ import annotations
@@ -32,9 +34,20 @@ from footprint_compiler.kernels.c.layer import (
 from footprint_compiler.kernels.c.lookup import lookup
 from footprint_compiler.kernels.c.multiply import multiply
 from footprint_compiler.kernels.c.operator import Operator
-from footprint_compiler.kernels.c.weights import WORD, pairs, scaled, sized, words
+from footprint_compiler.kernels.c.weights import (
+    CROSSED_BITS,
+    CROSSED_REST,
+    WORD,
+    crossed_words,
+    pairs,
+    scaled,
+    sized,
+    words,
+)
 from footprint_compiler.kernels.conv import ConvShape
 
+MOST_SHIFT = CROSSED_BITS
+"""Shifts of crossed sums are to the right: ``left`` + 1 of others is at most this."""
 LONG_DENSE = 512
 """Inputs from which a dense layer does without scratch of twice their size."""
 
@@ -42,28 +55,33 @@ _OUTPUT = 4
 """Parameter index of the output: after the input, weights, biases and mantissas."""
 
 
-def conv2d(operator: Operator, rings: Rings | None = None, form: str = "") -> CKernel | None:
+def conv2d(
+    operator: Operator, rings: Rings | None = None, form: str = "", crossed: bool = False
+) -> CKernel | None:
     """A convolution, depthwise or with one group; None for others."""
     layer = read_conv2d(operator)
     if layer is None:
         return None
     if layer.depthwise:
         return _depthwise(layer, rings, form)
-    return _convolution(layer, rings, form)
+    return _convolution(layer, rings, form, crossed)
 
 
-def matmul(operator: Operator, rings: Rings | None = None, form: str = "") -> CKernel | None:
+def matmul(
+    operator: Operator, rings: Rings | None = None, form: str = "", crossed: bool = False
+) -> CKernel | None:
     """Rows of an activation times constant weights (K, N)."""
     layer = read_matmul(operator)
-    return None if layer is None or rings is not None else _convolution(layer, None, form)
+    return None if layer is None or rings is not None else _convolution(layer, None, form, crossed)
 
 
-def _convolution(layer: Linear, rings: Rings | None, form: str) -> CKernel | None:
+def _convolution(layer: Linear, rings: Rings | None, form: str, crossed: bool) -> CKernel | None:
     shape, codes = layer.shape, layer.codes
+    crossed = crossed and codes.left < MOST_SHIFT
     if rings is None and shape.batch * shape.out_height * shape.out_width == 1:
         whole = shape.kernel == (shape.in_height, shape.in_width) and not any(shape.padding)
         if whole and form != "small":
-            return _dense(layer)
+            return _dense(layer, crossed)
     flat = shape.flattened() if rings is None else shape
     if flat.batch != 1:
         return None
@@ -75,6 +93,8 @@ def _convolution(layer: Linear, rings: Rings | None, form: str) -> CKernel | Non
     features |= {"uneven"} if uneven and points else set()
     features |= {"dilated"} if flat.dilation[1] > 1 else set()
     features |= {"wide"} if form == "wide" else set()
+    crossed = crossed and form != "wide"
+    features |= {"crossed" if crossed else "plain"}
     twins = not points and not uneven and form != "small" and _overlap(flat)
     features |= {"twins"} if twins else set()
     features |= row_features(rings)
@@ -87,11 +107,12 @@ def _convolution(layer: Linear, rings: Rings | None, form: str) -> CKernel | Non
             **window_fields(flat, rings, _OUTPUT),
             "groups": groups,
             "twins": int(twins),
+            "crossed": int(crossed),
             **code_fields(codes, pair(-codes.zero_point)),
         },
         inputs=(0,),
         constants=(1, 2, 3),
-        pack=_by_turns(layer, 2, form == "wide"),
+        pack=_crossed(layer, 2) if crossed else _by_turns(layer, 2, form == "wide"),
         features=frozenset(features),
         scratch_bytes=16 * groups + (4 * groups + 4 if uneven and not points else 0),
         in_place=(0,) if same else (),
@@ -105,13 +126,13 @@ def _overlap(shape: ConvShape) -> bool:
     return shape.stride[1] == 1 == shape.dilation[1] and shape.kernel[1] > 1
 
 
-def _dense(layer: Linear) -> CKernel:
+def _dense(layer: Linear, crossed: bool) -> CKernel:
     """One row: its pairs are unpacked once to scratch, or for every four columns where that is
     much memory for little work.
     """
     groups = -(-layer.depth // 4)
     direct = layer.depth % 4 == 0 and layer.depth >= LONG_DENSE
-    features = layer.codes.features
+    features = layer.codes.features | {"dense-crossed" if crossed else "dense-plain"}
     features |= {"direct"} if direct else set()
     features |= {"uneven"} if layer.depth % 4 else set()
     return CKernel(
@@ -123,11 +144,12 @@ def _dense(layer: Linear) -> CKernel:
             "depth": layer.depth,
             "columns": layer.shape.out_channels,
             "groups": groups,
+            "crossed": int(crossed),
             **code_fields(layer.codes, pair(-layer.codes.zero_point)),
         },
         inputs=(0,),
         constants=(1, 2, 3),
-        pack=_by_turns(layer, 4, False, folded=direct),
+        pack=_crossed(layer, 4) if crossed else _by_turns(layer, 4, False, folded=direct),
         features=frozenset(features),
         scratch_bytes=0 if direct else 8 * groups,
         macs=layer.shape.macs,
@@ -149,14 +171,42 @@ def _by_turns(layer: Linear, together: int, wide: bool, folded: bool = False) ->
             sums = matrix.astype(np.int64).sum(axis=1)
             bias = (bias - layer.codes.zero_point * sums).astype(np.uint32).view(np.int32)
         taps = sized(sized(matrix, 0, together), 1, 4)
-        rows = (len(taps) // together, together, taps.shape[1] // 4)
-        unit = (pairs(taps) if wide else words(taps)).reshape(*rows, -1)
-        blocks = unit.transpose(0, 2, 1, 3)
-        sides = [sized(side, 0, together).reshape(-1, together) for side in (bias, multiplier)]
-        body = np.concatenate([sides[0], blocks.reshape(len(blocks), -1), sides[1]], axis=1)
-        return np.concatenate([[shift], body.ravel()]).astype(WORD)
+        unit = (pairs(taps) if wide else words(taps)).reshape(len(taps), taps.shape[1] // 4, -1)
+        return _block(shift, bias, unit, multiplier, together)
 
     return pack
+
+
+def _crossed(layer: Linear, together: int) -> Pack:
+    """The same for sums of 256 times the products: 8 - shift comes first, weights are crossed, and
+    biases subtract what the products hold besides.
+    """
+
+    def pack(constants: Sequence[np.ndarray]) -> np.ndarray:
+        weights, bias, mantissa = constants
+        shift, multiplier = scaled(mantissa, layer.codes.left)
+        taps = sized(sized(layer.matrix(weights).astype(np.int64), 0, together), 1, 4)
+        sums = sized(bias.astype(np.int64), 0, together)
+        sums = (sums - layer.codes.zero_point * taps.sum(axis=1)) << CROSSED_BITS
+        sums = (sums - CROSSED_REST * taps[:, 1::2].sum(axis=1)).astype(np.uint32).view(np.int32)
+        unit = crossed_words(taps)[..., None]
+        return _block(CROSSED_BITS - shift, sums, unit, multiplier, together)
+
+    return pack
+
+
+def _block(
+    first: int, bias: np.ndarray, unit: np.ndarray, multiplier: np.ndarray, together: int
+) -> np.ndarray:
+    """``first``, then by ``together`` channels: biases, ``unit`` by turns, multipliers.
+
+    Args:
+        unit: (channels, groups of four weights, words of each).
+    """
+    blocks = unit.reshape(-1, together, *unit.shape[1:]).transpose(0, 2, 1, 3)
+    sides = [sized(side, 0, together).reshape(-1, together) for side in (bias, multiplier)]
+    body = np.concatenate([sides[0], blocks.reshape(len(blocks), -1), sides[1]], axis=1)
+    return np.concatenate([[first], body.ravel()]).astype(WORD)
 
 
 def _depthwise(layer: Linear, rings: Rings | None, form: str) -> CKernel | None:
@@ -215,11 +265,13 @@ def _by_four_channels(layer: Linear) -> Pack:
     return pack
 
 
-def generators(form: str = "") -> dict[str, Callable[[Operator, Rings | None], CKernel | None]]:
+def generators(
+    form: str = "", crossed: bool = False
+) -> dict[str, Callable[[Operator, Rings | None], CKernel | None]]:
     """Operator name -> generator."""
     return {
-        "quantized_conv2d": partial(conv2d, form=form),
-        "quantized_matmul": partial(matmul, form=form),
+        "quantized_conv2d": partial(conv2d, form=form, crossed=crossed),
+        "quantized_matmul": partial(matmul, form=form, crossed=crossed),
         "quantized_add": partial(add, feature="saturate"),
         "quantized_multiply": partial(multiply, feature="saturate"),
         "lookup": lookup,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from footprint_compiler.kernels.c import dsp, mve, scalar
+from footprint_compiler.kernels.c.cores import CROSSED
 from footprint_compiler.kernels.c.float_ends import dequantize, moves_nothing, quantize
 from footprint_compiler.kernels.c.kernel import CKernel
 from footprint_compiler.kernels.c.layer import Rings, conv_shape
@@ -15,9 +16,11 @@ from footprint_compiler.kernels.c.row_work import row_work
 from footprint_compiler.streaming.window import Window
 
 _GENERATORS: dict[str, dict[str, Callable[[Operator, Rings | None], CKernel | None]]] = {
-    "dsp": dsp.generators(),
-    "dsp-wide": dsp.generators("wide"),
-    "dsp-small": dsp.generators("small"),
+    **{
+        f"dsp{form and '-'}{form}{CROSSED if crossed else ''}": dsp.generators(form, crossed)
+        for form in ("", "wide", "small")
+        for crossed in (False, True)
+    },
     "mve": mve.GENERATORS,
     "thumb1": scalar.generators(thumb1=True),
     "thumb2": scalar.generators(thumb1=False),
@@ -87,4 +90,4 @@ def row_windows(func: Any, unit: str) -> tuple[int, dict[int, Window], float] | 
     sizes = conv_shape(operator)
     span = (sizes.kernel[0] - 1) * sizes.dilation[0] + 1
     window = Window(sizes.in_height, sizes.stride[0], sizes.padding[0], span)
-    return shape[1], {0: window}, row_work(sizes, unit)
+    return shape[1], {0: window}, row_work(sizes, unit.removesuffix(CROSSED))

@@ -6,6 +6,11 @@ import numpy as np
 
 WORD = np.dtype("<i4")
 
+CROSSED_BITS = 8
+"""Sums over crossed weights are 2^8 times the sums of products."""
+CROSSED_REST = 129
+"""And hold so many times the sum of the odd weights besides."""
+
 
 def scaled(mantissa: np.ndarray, left: int) -> tuple[int, np.ndarray]:
     """(shift, multipliers) for cores that have the high half of a 64-bit product.
@@ -39,3 +44,28 @@ def pairs(array: np.ndarray) -> np.ndarray:
     """Each four bytes as two words of 16-bit values: bytes 0 and 2, then 1 and 3."""
     fours = array.astype("<i2").reshape(*array.shape[:-1], -1, 2, 2)
     return np.ascontiguousarray(np.swapaxes(fours, -1, -2)).view(WORD)[..., 0]
+
+
+def crossed_words(array: np.ndarray) -> np.ndarray:
+    """Each four weights w0 to w3 as the pair of 256 w0 - w1 and 256 w2 - w3, in 16 bits.
+
+    No weight is -128: then -w1 is the low byte with its sign.
+    """
+    fours = array.astype(np.int64).reshape(*array.shape[:-1], -1, 2)
+    halves = (fours[..., 0] << CROSSED_BITS) - fours[..., 1]
+    return np.ascontiguousarray(halves.astype("<i2")).view(WORD)
+
+
+def can_cross(weights: np.ndarray, bias: np.ndarray) -> bool:
+    """Whether crossed sums are exact: see ``crossed_words``; 2^8 times a sum of differences of two
+    codes, times weights, and a bias fits in 32 bits.
+
+    Args:
+        weights: int8 (O, I, H, W) or (K, N).
+        bias: int32 (O,) or (N,).
+    """
+    if weights.size == 0 or int(weights.min()) == -128:
+        return False
+    rows = weights.reshape(len(weights), -1) if weights.ndim == 4 else weights.T
+    sums = np.abs(rows.astype(np.int64)).sum(axis=1) * 255 + np.abs(bias.astype(np.int64))
+    return int(sums.max()) < 1 << (31 - CROSSED_BITS)

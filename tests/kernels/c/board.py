@@ -12,7 +12,12 @@ import numpy as np
 
 from footprint_compiler.codegen.emit import emit_artifact
 from footprint_compiler.codegen.toolchain import find_toolchain
-from footprint_compiler.kernels.c.cores import fast_unit, small_unit, unit_of
+from footprint_compiler.kernels.c.cores import (
+    fast_unit,
+    small_unit,
+    unit_for_constants,
+    unit_of,
+)
 from footprint_compiler.kernels.c.kernel import CKernel
 from footprint_compiler.kernels.c.source import render_source
 from footprint_compiler.kernels.c.units import generate
@@ -134,6 +139,8 @@ def _kernel(layer: Layer | Sum, unit: str) -> CKernel:
         output = len(layer.operator().shapes) - 1
         rows = zip((0, output), layer.ring, heights, strict=True)
         rings = {at: ring for at, ring, height in rows if ring < height}
+    if not isinstance(layer, Sum):
+        unit = unit_for_constants(unit, layer.constants[:2])
     kernel = generate(layer.operator(), unit, rings)
     assert kernel is not None, layer.name
     return kernel

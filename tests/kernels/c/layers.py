@@ -243,6 +243,11 @@ _PLAIN = [
     depthwise("stride 3", (1, 10, 10, 9), (2, 2), stride=(3, 3), divisor=64, scale=1.7),
     depthwise("stride over rows", (1, 9, 6, 4), (1, 3), stride=(2, 1), padding=(0, 1, 0, 1)),
 ]
+_NARROW = [
+    replace(layer, name=f"{layer.name} above -128", w=np.maximum(layer.w, -127))
+    for layer in _PLAIN
+    if layer.groups == 1 and layer.w.min() == -128
+]
 _BY_ROW = {
     "three channels": (3, 2),
     "stride 2": (4, 1),
@@ -278,9 +283,11 @@ LAYERS = [
     replace(PRODUCTS[0], name="products by row", ring=(2, 1), over=False),
     replace(PRODUCTS[1], name="by channels by row", ring=(1, 3)),
     *_PLAIN,
+    *_NARROW,
     *(
-        replace(layer, name=f"{layer.name} by row", ring=_BY_ROW[layer.name], over=False)
-        for layer in _PLAIN
-        if layer.name in _BY_ROW
+        replace(layer, name=f"{layer.name} by row", ring=_BY_ROW[own], over=False)
+        for layer in (*_PLAIN, *_NARROW)
+        for own in [layer.name.removesuffix(" above -128")]
+        if own in _BY_ROW
     ),
 ]

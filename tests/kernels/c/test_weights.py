@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from footprint_compiler.kernels.c.weights import pairs, scaled, sized, words
+from footprint_compiler.kernels.c.weights import (
+    can_cross,
+    crossed_words,
+    pairs,
+    scaled,
+    sized,
+    words,
+)
 from footprint_compiler.quant.fixed_point import fixed_point, requantize
 
 
@@ -48,3 +55,26 @@ def test_pairs_are_what_sxtb16_makes_of_a_word() -> None:
     assert low >> 16 == 3
     assert high & 0xFFFF == 0xFFFE
     assert high >> 16 == -4
+
+
+def test_crossed_words_hold_a_weight_and_another_negated() -> None:
+    weights = np.array([[127, 127, -127, -127, 127, -127, -127, 127]], np.int8)
+    halves = crossed_words(weights).view("<i2")
+    np.testing.assert_array_equal(halves, [[32385, -32385, 32639, -32639]])
+    np.testing.assert_array_equal(halves.astype(np.int8), -weights[:, 1::2])
+
+
+@pytest.mark.parametrize(
+    ("weights", "bias", "fits"),
+    [
+        (np.full((2, 3, 1, 1), -127), [0, 0], True),
+        (np.full((2, 3, 1, 1), -128), [0, 0], False),
+        (np.full((1, 259, 1, 1), 127), [892], True),  # 255 * 127 * 259 + 892 = 2^23 - 1
+        (np.full((1, 259, 1, 1), 127), [893], False),
+        (np.full((259, 1), 127), [0], True),
+        (np.full((1, 259), 127), [0] * 259, True),
+        (np.full((260, 1), 127), [0], False),
+    ],
+)
+def test_weights_cross_where_sums_fit(weights: np.ndarray, bias: list[int], fits: bool) -> None:
+    assert can_cross(weights.astype(np.int8), np.array(bias, np.int32)) is fits
