@@ -14,9 +14,16 @@ PACKAGE = "footprint-compiler"
 EMULATORS = {
     "qemu-aarch64": ("runs arm64 builds", "qemu-user"),
     "qemu-arm": ("runs armv7 builds", "qemu-user"),
+    "qemu-riscv32": ("runs ESP32 builds", "qemu-user"),
     "qemu-system-arm": ("runs Cortex-M builds", "qemu-system-arm"),
 }
-COMPILERS = ("gcc", "clang", "arm-none-eabi-gcc", "aarch64-linux-gnu-gcc")
+COMPILERS = (
+    "gcc",
+    "clang",
+    "arm-none-eabi-gcc",
+    "aarch64-linux-gnu-gcc",
+    "riscv64-unknown-elf-gcc",
+)
 EXTRA_MARKER = re.compile(r"extra\s*==\s*['\"](\w+)['\"]")
 
 

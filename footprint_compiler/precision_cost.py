@@ -3,8 +3,8 @@
 A kernel of ``macs`` products and ``n`` outputs costs ``per_mac * macs + per_output * n`` in
 instructions of the core (x86: of its time at the rate of one vector instruction), the second part
 for requantization or the float epilogue. The rates are fits to executed instructions of the kernels
-of image and keyword models on Arm and Cortex-M (``fpc bench --layers``), and to their least times
-on x86. Convolutions that Winograd's transform computes cost what its own estimate says, in either
+of image and keyword models on Arm and RISC-V (``fpc bench --layers``), and to their least times on
+x86. Convolutions that Winograd's transform computes cost what its own estimate says, in either
 form. Pools cost by input, elementwise work by operand and output; a conversion between codes and
 float costs as a convolution's output does not: it is not there in the float form at all. Float
 work in a quantized model costs the same in both forms.
@@ -88,6 +88,7 @@ _INTEGER = {
     "mve": Rates(Rate(0.17, 7.0), Rate(0.17, 8.0), Rate(0.95, 3.0), 1.2, 1.4, 6.0, 15.0),
     "thumb1": Rates(Rate(10.0, 40.0), Rate(10.0, 40.0), Rate(12.0, 40.0), 6.0, 30.0, 8.0, 100.0),
     "thumb2": Rates(Rate(3.0, 20.0), Rate(3.0, 20.0), Rate(4.0, 20.0), 5.0, 15.0, 7.0, 80.0),
+    "rv32": Rates(Rate(2.6, 24.0), Rate(3.3, 30.0), Rate(3.0, 40.0), 5.0, 18.0, 7.0, 80.0),
 }
 # fmt: on
 

@@ -24,6 +24,7 @@ ARCHITECTURES = (
     "thumbv8m.base",
     "thumbv8m.main",
     "thumbv8.1m.main",
+    "riscv32",
 )
 
 

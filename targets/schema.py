@@ -32,6 +32,7 @@ TVM_KEYS = (
     "mtriple",
     "mcpu",
     "mattr",
+    "mabi",
     "mfloat-abi",
     "num-cores",
     "opt-level",
@@ -147,6 +148,8 @@ def _read_tvm(table: Table) -> dict[str, TvmValue]:
             raise table.fail("mattr", f"a feature is +NAME or -NAME, not {feature!r}")
     if "mfloat-abi" in table.values:
         table.choice("mfloat-abi", ("soft", "hard"))
+    if "mabi" in table.values:
+        table.choice("mabi", ("ilp32", "ilp32f", "ilp32d"))
     table.integer("num-cores", at_least=1, required=False)
     table.integer("vector-width", at_least=1, required=False)
     level = table.integer("opt-level", at_least=0, required=False)

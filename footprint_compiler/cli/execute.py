@@ -22,7 +22,7 @@ def need_emulator(artifact: Artifact) -> None:
     if artifact.manifest["runner"]["kind"] == "local":
         raise UsageError(
             f"{artifact.target} runs on this machine, not in an emulator",
-            "Leave --emulate out, or build for arm64, armv7 or a Cortex-M.",
+            "Leave --emulate out, or build for arm64, armv7, a Cortex-M or an ESP32.",
         )
 
 

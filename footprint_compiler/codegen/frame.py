@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from footprint_compiler.codegen.frame_aarch64 import step_aarch64
 from footprint_compiler.codegen.frame_arm import step_arm
+from footprint_compiler.codegen.frame_riscv import step_riscv
 from footprint_compiler.codegen.frame_state import Flow, State, Step, UnknownStackError
 from footprint_compiler.codegen.frame_x86 import step_x86
 from footprint_compiler.codegen.machine_code import UNKNOWN, Function, Instruction, Reference
@@ -154,6 +155,8 @@ class _Walk:
                 return step_x86(instruction, state)
             if arch == "aarch64":
                 return step_aarch64(instruction, state)
+            if arch == "riscv32":
+                return step_riscv(instruction, state)
             return step_arm(instruction, state, self.function.code, thumb=arch == "thumb")
         except UnknownStackError:
             text = f"{instruction.mnemonic} {instruction.operands}"

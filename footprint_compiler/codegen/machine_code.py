@@ -23,9 +23,19 @@ _MODES = {
         capstone.CS_ARCH_ARM,
         capstone.CS_MODE_THUMB | capstone.CS_MODE_MCLASS | capstone.CS_MODE_V8,
     ),
+    "riscv32": (capstone.CS_ARCH_RISCV, capstone.CS_MODE_RISCV32 | capstone.CS_MODE_RISCVC),
 }
-_MACHINES = {"EM_X86_64": "x86-64", "EM_AARCH64": "aarch64", "EM_ARM": "arm"}
-_MAPPING = {"$a": "arm", "$t": "thumb", "$x": "aarch64", "$d": "data"}
+_MACHINES = {
+    ("EM_X86_64", 64): "x86-64",
+    ("EM_AARCH64", 64): "aarch64",
+    ("EM_ARM", 32): "arm",
+    ("EM_RISCV", 32): "riscv32",
+}
+_MAPPING = {"$a": "arm", "$t": "thumb", "$x": "", "$d": "data"}
+"""First letters of a mapping symbol -> instruction set; empty for the only one of the machine."""
+
+_RISCV_CALLS = (18, 19)
+"""R_RISCV_CALL and R_RISCV_CALL_PLT, RISC-V ABIs specification: AUIPC, and the jump behind it."""
 
 UNKNOWN = "(unknown)"
 """Mnemonic of an instruction that the disassembler does not know."""
@@ -59,7 +69,7 @@ class Function:
 
     Attributes:
         name: symbol.
-        arch: ``x86-64``, ``aarch64``, ``arm`` or ``thumb``.
+        arch: ``x86-64``, ``aarch64``, ``arm``, ``thumb`` or ``riscv32``.
         section: index of its section.
         start, end: half-open range of addresses in the section.
         code: bytes of the section, to read literals from.
@@ -86,7 +96,7 @@ def read_functions(data: bytes) -> list[Function]:
         CodegenError: the processor is another one, or its code cannot be decoded.
     """
     elf = ELFFile(io.BytesIO(data))
-    machine = _MACHINES.get(str(elf["e_machine"]))
+    machine = _MACHINES.get((str(elf["e_machine"]), int(elf.elfclass)))
     if machine is None:
         raise CodegenError(f"no stack analysis for the processor {elf['e_machine']}")
     table = elf.get_section_by_name(".symtab")
@@ -140,11 +150,12 @@ def _references(elf: ELFFile, symbols: list[Any]) -> dict[int, dict[int, Referen
             where = symbol["st_shndx"]
             is_section = symbol["st_info"]["type"] == "STT_SECTION"
             offset = None if addend is None and is_section else symbol["st_value"] + (addend or 0)
-            entries[relocation["r_offset"]] = Reference(
+            is_call = elf["e_machine"] == "EM_RISCV" and relocation["r_info_type"] in _RISCV_CALLS
+            entries[relocation["r_offset"] + (4 if is_call else 0)] = Reference(
                 name="" if is_section else symbol.name,
                 section=where if isinstance(where, int) else None,
                 offset=offset,
-                is_function=symbol["st_info"]["type"] in ("STT_FUNC", "STT_NOTYPE"),
+                is_function=is_call or symbol["st_info"]["type"] in ("STT_FUNC", "STT_NOTYPE"),
             )
     return found
 
@@ -161,11 +172,11 @@ def _regions(
     kind, position = machine, start
     for address, new in marks:
         if address <= start:
-            kind = new
+            kind = new or machine
         elif address < end:
             if kind != "data":
                 yield position, address, kind
-            kind, position = new, address
+            kind, position = new or machine, address
     if kind != "data" and position < end:
         yield position, end, kind
 
@@ -208,5 +219,8 @@ def _unknown_size(code: bytes, kind: str, name: str) -> int:
     names_sp = first & 0xF == 13 and not low_register
     moves_sp = first & 0xEE00 == 0xEC00 and names_sp and first & 0x20
     if kind == "thumb" and is_long and not moves_sp:
+        return 4
+    # RISC-V: two ones at the end, and no third to fifth one, tell 32 bits; rd is in bits 11:7.
+    if kind == "riscv32" and first & 3 == 3 and first & 0x1C != 0x1C and first >> 7 & 31 != 2:
         return 4
     raise CodegenError(f"cannot decode an instruction of {name}: {code[:8].hex(' ')}")

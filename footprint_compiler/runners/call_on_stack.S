@@ -53,6 +53,35 @@ one_instruction:
     ret
     .size one_instruction, . - one_instruction
 
+#elif defined(__riscv)
+
+    .text
+    .globl call_on_stack
+    .type call_on_stack, @function
+    .p2align 2
+call_on_stack:
+    addi sp, sp, -16
+    sw ra, 12(sp)
+    sw s0, 8(sp)
+    mv s0, sp
+    mv a3, a0
+    mv a0, a1
+    mv sp, a2
+    jalr a3
+    mv sp, s0
+    lw s0, 8(sp)
+    lw ra, 12(sp)
+    addi sp, sp, 16
+    ret
+    .size call_on_stack, . - call_on_stack
+
+    .globl one_instruction
+    .type one_instruction, @function
+    .p2align 2
+one_instruction:
+    ret
+    .size one_instruction, . - one_instruction
+
 #else
 
     .syntax unified

@@ -17,6 +17,7 @@ _MODES = {
     "thumb": _THUMB,
     "arm": (capstone.CS_ARCH_ARM, capstone.CS_MODE_ARM | capstone.CS_MODE_V8),
     "aarch64": (capstone.CS_ARCH_ARM64, capstone.CS_MODE_ARM),
+    "riscv32": (capstone.CS_ARCH_RISCV, capstone.CS_MODE_RISCV32 | capstone.CS_MODE_RISCVC),
 }
 _PRODUCT = re.compile(
     r"mul|mla|mls|smul|smla|smml|smmul|smuad|smusd|smlad|smlsd|umul|umla|umaal|[us]mull|[us]mlal"
@@ -30,6 +31,11 @@ _FUSED = re.compile(r"v(fn?m[as]|n?ml[as])")
 _BRANCH = re.compile(
     r"b(l|x|lx|r|lr)?(\.\w+|eq|ne|cs|hs|cc|lo|mi|pl|vs|vc|hi|ls|ge|lt|gt|le)?(\.w)?"
 )
+_RISCV_JUMP = re.compile(r"b(eq|ne|lt|ge|gt|le)u?z?|jalr?|jr?|ret")
+_RISCV_LOAD = re.compile(r"(l[bhw]u?|f?lwsp|flw|f?ldsp|fld)")
+_RISCV_STORE = re.compile(r"(s[bhw]|f?swsp|fsw|f?sdsp|fsd)")
+_RISCV_PRODUCT = re.compile(r"mul|fn?m(ul|add|sub)\.")
+_RISCV_DIVISION = re.compile(r"f?(div|sqrt)|rem")
 _OTHER_BRANCHES = ("cbz", "cbnz", "tbb", "tbh", "tbz", "tbnz", "ret", "le", "wls", "dls")
 
 
@@ -37,11 +43,12 @@ class Decoder:
     """Turns the bytes of a block into steps.
 
     Args:
-        instruction_set: ``thumb``, ``arm`` or ``aarch64``.
+        instruction_set: ``thumb``, ``arm``, ``aarch64`` or ``riscv32``.
     """
 
     def __init__(self, instruction_set: str) -> None:
-        self._arm = instruction_set != "aarch64"
+        self._arm = instruction_set in ("arm", "thumb")
+        self._riscv = instruction_set == "riscv32"
         self._thumb = instruction_set == "thumb"
         self._engine = capstone.Cs(*_MODES[instruction_set])
         self._engine.detail = True
@@ -53,7 +60,7 @@ class Decoder:
         while position < len(code):
             before = position
             for instruction in self._engine.disasm(code[position:], address + position):
-                found.append(self._step(instruction))
+                found.append(_riscv(instruction) if self._riscv else self._step(instruction))
                 position += instruction.size
             if position == before or position < len(code):
                 step, size = self._unknown(code[position:])
@@ -115,6 +122,8 @@ class Decoder:
         Source: Armv8-M Architecture Reference Manual, 32-bit encodings with a coprocessor: bit 4
         of the first halfword tells a load, bit 9 to 11 the group.
         """
+        if self._riscv and code[:1] and code[0] & 3 != 3:
+            return Step(), 2 if len(code) >= 2 else 0
         if not self._thumb:
             return Step(), 4 if len(code) >= 4 else 0
         first = int.from_bytes(code[:2], "little")
@@ -126,6 +135,22 @@ class Decoder:
             load = bool(first & 0x10)
             return Step(loads=int(load), stores=int(not load)), size
         return Step(), size
+
+
+def _riscv(instruction: Any) -> Step:
+    """A step of RISC-V, where a name says all; compressed instructions are their long forms."""
+    name = instruction.mnemonic.removeprefix("c.")
+    kind = ""
+    if _RISCV_JUMP.fullmatch(name):
+        kind = "branch"
+    elif _RISCV_DIVISION.match(name):
+        kind = "float-divide" if name.startswith("f") else "divide"
+    return Step(
+        int(_RISCV_LOAD.fullmatch(name) is not None),
+        int(_RISCV_STORE.fullmatch(name) is not None),
+        _RISCV_PRODUCT.match(name) is not None,
+        kind,
+    )
 
 
 def _listed(operands: str) -> int:

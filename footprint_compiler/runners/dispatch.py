@@ -74,7 +74,7 @@ def run(
     if count:
         raise UsageError(
             f"instructions are counted in an emulator, and {machine.name} runs on this machine",
-            "Build for arm64, armv7 or a Cortex-M, or measure time instead.",
+            "Build for arm64, armv7, a Cortex-M or an ESP32, or measure time instead.",
         )
     return run_locally(artifact, machine, inputs, allow_nan=allow_nan)
 

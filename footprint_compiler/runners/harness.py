@@ -187,9 +187,9 @@ def build_harness(artifact: Artifact, machine: Machine) -> Path:
     library = find_library(artifact)
     stack_bytes = stack_block_bytes(artifact)
     header = model_header(artifact, stack_bytes)
-    names = _BARE if machine.is_bare_metal else _LINUX
+    names = _BARE if machine.has_board else _LINUX
     script = ""
-    if machine.is_bare_metal:
+    if machine.has_board:
         board = machine.runner.machine
         section = str(artifact.manifest.get("weights", {}).get("section") or ".rodata")
         chosen = place_parts(board, _parts(artifact, library, stack_bytes))
@@ -212,7 +212,7 @@ def build_harness(artifact: Artifact, machine: Machine) -> Path:
         flags = ["-O2", "-g0", "-fno-sanitize=all", "-fno-stack-protector"]
         flags += [f"-I{folder}", f"-I{library.header.parent.resolve()}", f"-I{SOURCES}"]
         sources = [SOURCES / name for name in names]
-        link = _link_bare if machine.is_bare_metal else _link_linux
+        link = _link_board if machine.has_board else _link_linux
         link(machine, [*flags, *sources, library.archive.resolve()], folder)
         return folder / "harness.elf"
 
@@ -220,6 +220,11 @@ def build_harness(artifact: Artifact, machine: Machine) -> Path:
 
 
 def _link_linux(machine: Machine, arguments: list[str | Path], folder: Path) -> None:
+    if machine.is_bare_metal:
+        # One float ABI for all: the program is for the very core of the library.
+        triple, cpu = machine.toolchain.zig_target, machine.toolchain.zig_cpu
+        _link(triple, cpu, ["-static", *arguments], folder)
+        return
     architecture = machine.toolchain.zig_target.split("-", maxsplit=1)[0]
     if architecture not in LINUX_HARNESS:
         raise RunnerError(
@@ -230,7 +235,7 @@ def _link_linux(machine: Machine, arguments: list[str | Path], folder: Path) -> 
     _link(triple, cpu, ["-static", *arguments], folder)
 
 
-def _link_bare(machine: Machine, arguments: list[str | Path], folder: Path) -> None:
+def _link_board(machine: Machine, arguments: list[str | Path], folder: Path) -> None:
     triple, cpu = machine.toolchain.zig_target, machine.toolchain.zig_cpu
     try:
         _link(triple, cpu, [*arguments, "-T", "board.ld"], folder)

@@ -36,7 +36,14 @@ class Machine:
     @property
     def must_align(self) -> bool:
         """True where an unaligned access is a fault."""
+        if self.mtriple.startswith("riscv"):
+            return "+unaligned-scalar-mem" not in self.mattr
         return "+strict-align" in self.mattr
+
+    @property
+    def has_board(self) -> bool:
+        """True where the emulator is a board; else its system calls are those of Linux."""
+        return self.runner.kind == "qemu-system"
 
 
 def machine_of(artifact: Artifact) -> Machine:

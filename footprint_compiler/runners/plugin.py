@@ -46,7 +46,7 @@ def build_plugin(program: str, name: str = "count") -> Path:
 
     Args:
         program: path of the QEMU program.
-        name: ``count`` or ``profile``: the source is ``<name>_plugin.c``.
+        name: ``count``, ``profile`` or ``align``: the source is ``<name>_plugin.c``.
 
     Raises:
         ToolchainError: no compiler made it.

@@ -1,5 +1,6 @@
 /* A Linux program without a C library, run here or under qemu-user: a few system calls.
- * Source: the Linux system call tables and calling conventions of arm64, Arm EABI and x86-64. */
+ * Source: the Linux system call tables and calling conventions of arm64, Arm EABI, 32-bit RISC-V and
+ * x86-64. */
 #include "port.h"
 
 #include <stdint.h>
@@ -20,6 +21,17 @@ enum { CLOCK_GETTIME = 228, MAP = 9, CHDIR = 80 };
 #define FOURTH "r10"
 #define FIFTH "r8"
 #define SIXTH "r9"
+#elif defined(__riscv)
+/* There is no LSEEK: _llseek takes the offset in two registers, and clock_gettime has 64 bits. */
+enum { OPENAT = 56, CLOSE = 57, LLSEEK = 62, READ = 63, WRITE = 64, EXIT_GROUP = 94 };
+enum { CLOCK_GETTIME = 403, MAP = 222, CHDIR = 49 };
+#define NUMBER "a7"
+#define RESULT "a0"
+#define SECOND "a1"
+#define THIRD "a2"
+#define FOURTH "a3"
+#define FIFTH "a4"
+#define SIXTH "a5"
 #else
 enum { OPENAT = 322, CLOSE = 6, LSEEK = 19, READ = 3, WRITE = 4, EXIT_GROUP = 248 };
 enum { CLOCK_GETTIME = 263, MAP = 192, CHDIR = 12 };
@@ -30,6 +42,11 @@ enum { CLOCK_GETTIME = 263, MAP = 192, CHDIR = 12 };
 #define FOURTH "r3"
 #define FIFTH "r4"
 #define SIXTH "r5"
+#endif
+#if defined(__riscv)
+#define SYSTEM_CALL "ecall"
+#else
+#define SYSTEM_CALL "svc #0"
 #endif
 enum { CURRENT_FOLDER = -100, READ_ONLY = 0, WRITE_CREATE_TRUNCATE = 01 | 0100 | 01000 };
 
@@ -55,7 +72,7 @@ static long call6(long number, long a, long b, long c, long d, long e, long f)
     register long r3 __asm__(FOURTH) = d;
     register long r4 __asm__(FIFTH) = e;
     register long r5 __asm__(SIXTH) = f;
-    __asm__ volatile("svc #0"
+    __asm__ volatile(SYSTEM_CALL
                      : "+r"(r0)
                      : "r"(in_number), "r"(r1), "r"(r2), "r"(r3), "r"(r4), "r"(r5)
                      : "memory");
@@ -102,7 +119,13 @@ int port_write(int handle, const void *data, size_t bytes)
 
 int port_seek(int handle, size_t offset)
 {
+#if defined(__riscv)
+    uint64_t reached = 0;
+    long failed = call6(LLSEEK, handle, 0, (long)offset, (long)&reached, 0, 0);
+    return failed == 0 && reached == offset ? 0 : -1;
+#else
     return call(LSEEK, handle, (long)offset, 0, 0) == (long)offset ? 0 : -1;
+#endif
 }
 
 void port_close(int handle)
@@ -130,7 +153,11 @@ void port_trap_unaligned(void)
 uint64_t port_now_ns(void)
 {
     struct {
+#if defined(__riscv)
+        int64_t seconds, nanoseconds;
+#else
         long seconds, nanoseconds;
+#endif
     } now = {0, 0};
     enum { MONOTONIC = 1 };
     (void)call(CLOCK_GETTIME, MONOTONIC, (long)&now, 0, 0);
@@ -165,6 +192,8 @@ __attribute__((naked)) void _start(void)
 {
 #if defined(__x86_64__)
     __asm__ volatile("call start");
+#elif defined(__riscv)
+    __asm__ volatile("tail start");
 #else
     __asm__ volatile("b start");
 #endif

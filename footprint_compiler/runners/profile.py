@@ -84,7 +84,7 @@ def profile(
     if machine.runner.kind == "local":
         raise UsageError(
             f"kernels are profiled in an emulator, and {machine.name} runs on this machine",
-            "Build for arm64, armv7 or a Cortex-M.",
+            "Build for arm64, armv7, a Cortex-M or an ESP32.",
         )
     rows: dict[str, list[Mapping[str, object]]] = {}
     for layer in artifact.manifest["layers"]:
@@ -149,8 +149,9 @@ def _add_up(
 
 def _instruction_set(machine: Machine) -> str:
     triple = machine.mtriple
-    if triple.startswith("thumb"):
-        return "thumb"
+    for name in ("thumb", "riscv32"):
+        if triple.startswith(name):
+            return name
     return "aarch64" if triple.startswith("aarch64") else "arm"
 
 

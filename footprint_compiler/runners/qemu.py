@@ -1,4 +1,4 @@
-"""Run an artifact in QEMU: user mode for Linux targets, a board with semihosting for Cortex-M."""
+"""Run an artifact in QEMU: a board with semihosting for Cortex-M, user mode for all others."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from footprint_compiler.artifact import Artifact
 from footprint_compiler.errors import OutputError, RunnerError, ToolchainError
+from footprint_compiler.runners.alignment import alignment_arguments, check_alignment
 from footprint_compiler.runners.boards import find_board
 from footprint_compiler.runners.harness import build_harness, find_library, stated_stack_bytes
 from footprint_compiler.runners.machine import Machine
@@ -39,6 +40,7 @@ from footprint_compiler.runtime.check import check_inputs
 PACKAGES = {
     "qemu-aarch64": "qemu-user",
     "qemu-arm": "qemu-user",
+    "qemu-riscv32": "qemu-user",
     "qemu-system-arm": "qemu-system-arm",
 }
 
@@ -88,7 +90,7 @@ def run_in_qemu(
         count: run twice and count the instructions of the second invocation.
         timeout_s: after which the emulator is ended.
         trap_unaligned: make an unaligned access a fault; by default where the target's core
-            would not survive one. Cortex-M only.
+            would not survive one. Bare metal only; without a board, a plugin watches.
 
     Raises:
         InputDataError: the inputs do not fit the model.
@@ -105,8 +107,11 @@ def run_in_qemu(
     if count:
         plugin = plugin_arguments(build_plugin(qemu), find_markers(executable), "counts.txt")
     request = encode_request(arrays, 2 if count else 1, trap_unaligned)
+    watched = trap_unaligned and machine.is_bare_metal and not machine.has_board
+    if watched:
+        plugin += alignment_arguments(qemu)
     command = _command(machine, qemu, executable, plugin)
-    found, values = _examine(artifact, command, request, timeout_s)
+    found, values = _examine(artifact, command, request, timeout_s, watched=watched)
     if not count:
         return found
     counts = list(map(int, values.split()))
@@ -164,9 +169,18 @@ def run_painted(
 
 
 def _examine(
-    artifact: Artifact, command: list[str], request: bytes, timeout_s: float, entries: str = ""
+    artifact: Artifact,
+    command: list[str],
+    request: bytes,
+    timeout_s: float,
+    entries: str = "",
+    watched: bool = False,
 ) -> tuple[RunResult, str]:
-    """Run the harness on a request; what its report says, and what the plugin wrote."""
+    """Run the harness on a request; what its report says, and what the plugin wrote.
+
+    Args:
+        watched: the plugin for alignment is loaded.
+    """
     with _working_folder() as folder:
         (folder / "in.bin").write_bytes(request)
         (folder / "entries.txt").write_text(entries)
@@ -174,6 +188,8 @@ def _examine(
         if weights is not None:
             shutil.copyfile(weights, folder / "weights.bin")
         _execute(command, folder, timeout_s)
+        if watched:
+            check_alignment(folder)
         report = decode_report((folder / "report.bin").read_bytes())
         check_report(report, stated_stack_bytes(artifact))
         outputs = decode_outputs(artifact, (folder / "out.bin").read_bytes())

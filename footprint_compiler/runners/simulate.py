@@ -228,7 +228,7 @@ def _make_engine(machine: Machine) -> Any:
     import unicorn
     from unicorn import arm64_const, arm_const
 
-    if not machine.is_bare_metal:
+    if not machine.has_board:
         if not machine.mtriple.startswith("aarch64"):
             raise RunnerError(f"unicorn is not used for {machine.name}", "Count with QEMU.")
         engine = unicorn.Uc(unicorn.UC_ARCH_ARM64, unicorn.UC_MODE_ARM)

@@ -10,6 +10,7 @@ from .linked import check_flash
 from .samples import emit
 
 TARGETS = ["x86-64", "arm64", "armv7", "cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m55"]
+TARGETS += ["esp32-c3", "esp32-p4"]
 
 
 @pytest.mark.parametrize("target", TARGETS)

@@ -22,6 +22,7 @@ from footprint_compiler.errors import CodegenError
 from .samples import zig_object
 
 TARGETS = ["x86-64", "arm64", "armv7", "cortex-m0plus", "cortex-m4", "cortex-m55"]
+TARGETS += ["esp32-c3", "esp32-p4"]
 FLAGS = [("-O2",), ("-O0",), ("-Os",), ("-O2", "-fno-omit-frame-pointer")]
 ALIGN = 64
 

@@ -1,4 +1,4 @@
-"""What a library for each Cortex-M holds and needs, from its objects and from linked programs."""
+"""What a bare-metal library holds and needs, from its objects and from linked programs."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 from elftools.elf.elffile import ELFFile
+from elftools.elf.relocation import RelocationSection
 
 import footprint_compiler as fpc
 from footprint_compiler import runners
@@ -30,6 +32,23 @@ MEMORY = {"memcpy", "memset", "__aeabi_memcpy", "__aeabi_memcpy4", "__aeabi_memc
 HELPERS = {"cortex-m0plus": {"__aeabi_lmul"}}
 #: They change what interrupts may do, or enter another mode.
 SYSTEM = ("cps", "msr", "mrs", "svc", "bkpt", "wfi", "wfe", "sev", "udf", "bxns", "blxns", "hvc")
+SYSTEM += (
+    "csr",
+    "ecall",
+    "ebreak",
+    "c.ebreak",
+    "mret",
+    "uret",
+    "sret",
+    "fence",
+    "unimp",
+    "c.unimp",
+)
+
+RISCV_EXTENSIONS = {"esp32-c3": "imc", "esp32-c6": "imac", "esp32-p4": "imafc"}
+#: Flags of an ELF file, RISC-V ABIs specification: compressed instructions 1, single float ABI 2.
+RISCV_FLAGS = {"ilp32": 1, "ilp32f": 3}
+R_RISCV_ALIGN, R_RISCV_RELAX = 43, 51
 
 #: gcc's flags for a target; the float ABI is that of the library.
 GCC_FPU = {"cortex-m4": "fpv4-sp-d16", "cortex-m7": "fpv5-sp-d16", "cortex-m33": "fpv5-sp-d16"}
@@ -129,15 +148,37 @@ def test_objects(build: Callable[[str], fpc.Artifact], core: str, tmp_path: Path
 @pytest.mark.parametrize("core", CORES)
 def test_attributes(build: Callable[[str], fpc.Artifact], core: str, tmp_path: Path) -> None:
     (code,) = (path for path in objects_of(build(core), tmp_path) if path.name == "code.o")
-    _, flags, attributes = read_elf(code)
-    assert flags >> 24 == 5, "EABI version 5"
+    machine, flags, attributes = read_elf(code)
     hard = load_target(core).tvm["mfloat-abi"] == "hard"
+    if machine == "EM_RISCV":
+        check_riscv(core, flags, attributes, code)
+        return
+    assert flags >> 24 == 5, "EABI version 5"
     assert attributes.get("ABI_VFP_ARGS", 0) == int(hard)
     assert ("FP_ARCH" in attributes) == hard
     assert ("MVE_ARCH" in attributes) == (core == "cortex-m55")
     assert chr(attributes["CPU_ARCH_PROFILE"]) == "M"
     assert ARCHITECTURE[core].startswith(CPU_ARCH[attributes["CPU_ARCH"]])
     assert attributes.get("CPU_UNALIGNED_ACCESS", 0) == 0
+
+
+def check_riscv(core: str, flags: int, attributes: dict[str, Any], code: Path) -> None:
+    """Extensions and float ABI of the core, and nothing that a linker would change in length."""
+    assert flags == RISCV_FLAGS[load_target(core).tvm["mabi"]]
+    extensions = {word[0] for word in attributes["ARCH"].split("_")[1:] if word[0] != "z"}
+    assert attributes["ARCH"].startswith("rv32i2p")
+    assert {"i", *extensions} == set(RISCV_EXTENSIONS[core])
+    assert attributes["STACK_ALIGN"] == 16
+    assert attributes.get("UNALIGNED_ACCESS", 0) == 0
+    elf = ELFFile(io.BytesIO(code.read_bytes()))
+    kinds = {
+        entry["r_info_type"]
+        for section in elf.iter_sections()
+        if isinstance(section, RelocationSection)
+        for entry in section.iter_relocations()
+    }
+    assert kinds
+    assert not kinds & {R_RISCV_ALIGN, R_RISCV_RELAX}
 
 
 @pytest.mark.parametrize("core", CORES)
@@ -158,17 +199,29 @@ def linker(tool: str, core: str) -> list[str]:
     if tool == "zig":
         command = [sys.executable, "-m", "ziglang", "cc", "-target", toolchain.zig_target]
         return [*command, f"-mcpu={toolchain.zig_cpu}"]
-    program = {"gcc": "arm-none-eabi-gcc", "clang": "clang"}[tool]
-    if shutil.which(program) is None or (tool == "clang" and shutil.which("ld.lld") is None):
-        pytest.skip(f"{program} is not installed, or ld.lld for it")
+    if core in RISCV_EXTENSIONS:
+        abi = [f"-march=rv32{RISCV_EXTENSIONS[core]}", f"-mabi={load_target(core).tvm['mabi']}"]
+        if tool == "gcc":
+            return [program_of("riscv64-unknown-elf-gcc"), *abi]
+        return [program_of("clang"), "--target=riscv32-unknown-elf", "-fuse-ld=lld", *abi]
+    program = program_of({"gcc": "arm-none-eabi-gcc", "clang": "clang"}[tool])
     hard = load_target(core).tvm["mfloat-abi"] == "hard"
     abi = ["-mthumb", f"-mfloat-abi={'hard' if hard else 'soft'}", f"-mcpu={core}"]
     abi += [f"-mfpu={GCC_FPU[core]}"] if core in GCC_FPU else []
     return [program, *(["--target=arm-none-eabi", "-fuse-ld=lld"] if tool == "clang" else []), *abi]
 
 
+def program_of(program: str) -> str:
+    """The compiler driver; skips the test where it is not installed."""
+    if shutil.which(program) is None or (program == "clang" and shutil.which("ld.lld") is None):
+        pytest.skip(f"{program} is not installed, or ld.lld for it")
+    return program
+
+
 @pytest.mark.parametrize("tool", ["gcc", "clang", "zig"])
-@pytest.mark.parametrize("core", ["cortex-m0plus", "cortex-m4", "cortex-m7", "cortex-m55"])
+@pytest.mark.parametrize(
+    "core", ["cortex-m0plus", "cortex-m4", "cortex-m7", "cortex-m55", "esp32-c3", "esp32-p4"]
+)
 def test_linked_where_the_script_says(
     build: Callable[[str], fpc.Artifact], core: str, tool: str, tmp_path: Path
 ) -> None:

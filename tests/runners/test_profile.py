@@ -36,7 +36,9 @@ def sample(artifact: Artifact) -> dict[str, np.ndarray]:
     return {spec.name: rng.random(spec.shape, np.float32) for spec in artifact.inputs}
 
 
-@pytest.mark.parametrize("target", ["cortex-m4", "cortex-m55", "arm64", "armv7"])
+@pytest.mark.parametrize(
+    "target", ["cortex-m4", "cortex-m55", "arm64", "armv7", "esp32-c3", "esp32-p4"]
+)
 def test_shares_add_up_to_the_exact_count(
     target: str, build_for: Callable[[str], Artifact]
 ) -> None:

@@ -57,10 +57,11 @@ def write_tvm_object(target: Target, path: Path) -> None:
 
 
 def read_elf(path: Path) -> tuple[str, int, dict[str, Any]]:
-    """Machine, flags and Arm attributes of an ELF file."""
+    """Machine, flags and the attributes of Arm or RISC-V of an ELF file."""
     with path.open("rb") as file:
         elf = ELFFile(file)
         section = elf.get_section_by_name(".ARM.attributes")
+        section = section or elf.get_section_by_name(".riscv.attributes")
         found: dict[str, Any] = {}
         for part in section.iter_subsections() if section is not None else ():
             for scope in part.iter_subsubsections():
@@ -83,7 +84,15 @@ def test_objects_of_tvm_and_zig_agree_and_link(name: str, tmp_path: Path) -> Non
     assert {tag: of_tvm.get(tag) for tag in SAME} == {tag: of_zig.get(tag) for tag in SAME}
 
     run_zig(["ld.lld", "-r", "tvm.o", "entry.o", "-o", "both.o"], tmp_path)
-    _, _, linked = read_elf(tmp_path / "both.o")
+    _, flags_of_both, linked = read_elf(tmp_path / "both.o")
+    if machine == "EM_RISCV":
+        extensions = {"esp32-c3": "imc", "esp32-c6": "imac", "esp32-p4": "imafc"}[name]
+        assert flags_of_tvm == flags_of_both == {"ilp32": 1, "ilp32f": 3}[target.tvm["mabi"]]
+        for attributes in (of_tvm, of_zig, linked):
+            words = attributes["ARCH"].removeprefix("rv32").split("_")
+            assert "".join(word[0] for word in words if word[0] != "z") == extensions
+            assert attributes["STACK_ALIGN"] == 16
+        return
     if machine != "EM_ARM":
         assert name not in ARCHITECTURE
         return

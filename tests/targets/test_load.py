@@ -39,6 +39,8 @@ def test_llvm_knows_cpu_and_features_of_bundled_targets(name: str) -> None:
         ("m4", "cortex-m4"),
         ("Cortex-M4", "cortex-m4"),
         ("a72", "cortex-a72"),
+        ("esp32c3", "esp32-c3"),
+        ("rv32imafc", "esp32-p4"),
     ],
 )
 def test_aliases(alias: str, name: str) -> None:
@@ -72,7 +74,7 @@ def test_a_file_of_the_user(tmp_path: Path) -> None:
             ["tvm.mattr", "'neno'", "neon"],
         ),
         ("thumbv7em-", "thumb7em-", ["tvm.mtriple", "thumb7em-"]),
-        ("thumbv7em-", "riscv32-", ["tvm.mtriple", "x86_64, aarch64, armv7a"]),
+        ("thumbv7em-", "riscv64-", ["tvm.mtriple", "x86_64, aarch64, armv7a"]),
     ],
 )
 def test_llvm_names_of_a_file_are_checked(
@@ -120,8 +122,12 @@ def test_limits_agree_with_llvm(name: str) -> None:
     limits = target.limits
     widths = {"avx512f": 512, "avx2": 256, "sse2": 128, "neon": 128, "mve": 128}
     assert limits.vector_bits == max([widths[f] for f in widths if f in features], default=0)
+    riscv = str(target.tvm["mtriple"]).startswith("riscv")
     fma = {"fma", "avx512f", "vfp4", "vfp4d16sp", "fp-armv8d16sp", "fp-armv8"}
-    assert limits.has_fma == bool(features & fma)
-    assert limits.unaligned_access == ("strict-align" not in features)
+    assert limits.has_fma == bool(features & (fma | ({"f"} if riscv else set())))
+    free = "unaligned-scalar-mem" in features if riscv else "strict-align" not in features
+    assert limits.unaligned_access == free
     soft = target.tvm.get("mfloat-abi") == "soft"
-    assert soft == (target.is_bare_metal and not features & {"vfp2sp"})
+    assert soft == (target.is_bare_metal and not features & {"vfp2sp", "f"})
+    if riscv:
+        assert target.tvm["mabi"] == ("ilp32" if soft else "ilp32f")

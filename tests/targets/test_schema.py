@@ -58,7 +58,8 @@ def test_names_and_aliases_are_unique() -> None:
 def test_the_promised_targets_are_there() -> None:
     promised = (
         "native x86-64 x86-64-v3 x86-64-v4 arm64 cortex-a53 cortex-a55 cortex-a72 cortex-a76 armv7 "
-        "cortex-a7 cortex-m0plus cortex-m3 cortex-m4 cortex-m7 cortex-m33 cortex-m55"
+        "cortex-a7 cortex-m0plus cortex-m3 cortex-m4 cortex-m7 cortex-m33 cortex-m55 "
+        "esp32-c3 esp32-c6 esp32-p4"
     )
     assert {target.name for target in list_targets()} == set(promised.split())
 
@@ -78,6 +79,7 @@ def test_the_promised_targets_are_there() -> None:
         ("tvm.mattr", ["dsp"], ["tvm.mattr", "+NAME or -NAME", "dsp"]),
         ("tvm.mattr", [1], ["tvm.mattr", "list of strings"]),
         ("tvm.mfloat-abi", "softfp", ["tvm.mfloat-abi", "soft, hard", "softfp"]),
+        ("tvm.mabi", "lp64", ["tvm.mabi", "ilp32, ilp32f, ilp32d", "lp64"]),
         ("tvm.vector-width", 0, ["tvm.vector-width", "at least 1"]),
         ("pool.0.kind", "rom", ["pool[0].kind", "ram, flash", "rom"]),
         ("pool.0.size", 3, ["pool[0].size", "unknown key", "size_bytes"]),

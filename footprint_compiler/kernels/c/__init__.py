@@ -1,4 +1,4 @@
-"""Kernels as C for cores where LLVM's code from TIR falls short: Cortex-M.
+"""Kernels as C for cores where LLVM's code from TIR falls short: Cortex-M, 32-bit RISC-V.
 
 An operator that ``lower-qdq`` made says in an attribute what it computes (``operator``). A family
 (``dsp_conv``, ...) turns that into a ``CKernel``: the name of a C function that all layers of the

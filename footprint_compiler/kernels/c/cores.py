@@ -18,6 +18,7 @@ _UNITS = {
     "cortex-m7": "dsp",
     "cortex-m33": "dsp",
     "cortex-m55": "mve",
+    "generic-rv32": "rv32",
 }
 """LLVM's name of a core -> its kernels; TIR elsewhere."""
 

@@ -37,6 +37,7 @@ _COSTS = {
     "mve": _Costs(row=40, column=4, tap=6.5, pixel=22, weight=0),
     "thumb1": _Costs(row=40, column=6, tap=4, pixel=45, weight=6),
     "thumb2": _Costs(row=30, column=5, tap=3, pixel=15, weight=4),
+    "rv32": _Costs(row=45, column=3.5, tap=3, pixel=16, weight=2),
 }
 
 _UNEVEN = _Costs(row=67, column=25.5, tap=6, pixel=69, weight=6)

@@ -1,7 +1,8 @@
-"""Int8 kernels for cores without parallel arithmetic: Cortex-M0+ and M3.
+"""Int8 kernels for cores without parallel arithmetic: Cortex-M0+ and M3, 32-bit RISC-V.
 
 Cortex-M0+ (``thumb1``) loads bytes with an offset only as unsigned ones, and has the low word of a
-product only; Cortex-M3 has neither limit.
+product only; Cortex-M3 (``thumb2``) has neither limit. RISC-V (``rv32``) has registers for four
+pixels at once, no multiply-accumulate, and the high word of a product without its low one.
 """
 
 from __future__ import annotations
@@ -33,38 +34,47 @@ from footprint_compiler.kernels.c.weights import WORD, scaled, sized, words
 _OUTPUT = 4
 """Parameter index of the output: after the input, weights, biases and mantissas."""
 
+_TOGETHER = {"thumb1": 1, "thumb2": 2, "rv32": 4}
+"""Pixels that a core computes at once."""
 
-def conv2d(operator: Operator, rings: Rings | None = None, thumb1: bool = False) -> CKernel | None:
+_MANY = {2: "twice", 4: "fourfold"}
+
+
+def conv2d(operator: Operator, rings: Rings | None = None, core: str = "thumb2") -> CKernel | None:
     """A convolution, depthwise or with one group; None for others."""
     layer = read_conv2d(operator)
     if layer is None:
         return None
     form = _depthwise if layer.depthwise else _convolution
-    return form(layer, rings, thumb1)
+    return form(layer, rings, core)
 
 
-def matmul(operator: Operator, rings: Rings | None = None, thumb1: bool = False) -> CKernel | None:
+def matmul(operator: Operator, rings: Rings | None = None, core: str = "thumb2") -> CKernel | None:
     """Rows of an activation times constant weights (K, N)."""
     layer = read_matmul(operator)
-    return None if layer is None or rings is not None else _convolution(layer, None, thumb1)
+    return None if layer is None or rings is not None else _convolution(layer, None, core)
 
 
-def _features(rings: Rings | None, thumb1: bool) -> frozenset[str]:
-    return row_features(rings) | frozenset({"thumb1"} if thumb1 else ())
+def _features(rings: Rings | None, core: str) -> frozenset[str]:
+    return row_features(rings) | {core}
 
 
-def _convolution(layer: Linear, rings: Rings | None, thumb1: bool) -> CKernel | None:
+def _convolution(layer: Linear, rings: Rings | None, core: str) -> CKernel | None:
     shape, codes = layer.shape, layer.codes
     flat = shape.flattened() if rings is None else shape
     if flat.batch != 1:
         return None
     same = is_same_place(flat, rings)
-    features = set(_features(rings, thumb1) | codes.features)
+    features = set(_features(rings, core) | codes.features)
     features |= {"fours"} if flat.in_channels % 4 == 0 else set()
     pixels = flat.out_width * (flat.out_height if rings is None else 1)
-    if not thumb1:
-        features |= {"twice"} if pixels > 1 else set()
+    together = _TOGETHER[core]
+    features |= {_MANY[together]} if pixels >= together > 1 else set()
+    if core == "thumb2":
         features |= {"single"} if pixels == 1 or (rings is not None and pixels % 2) else set()
+    elif core == "rv32":
+        features |= {"single"} if pixels % 4 else set()
+        features |= {"rest"} if layer.depth % 4 else set()
     return CKernel(
         "conv2d",
         "scalar_conv",
@@ -76,23 +86,23 @@ def _convolution(layer: Linear, rings: Rings | None, thumb1: bool) -> CKernel | 
         },
         inputs=(0,),
         constants=(1, 2, 3),
-        pack=_by_tap(layer, thumb1),
+        pack=_by_tap(layer, core),
         features=frozenset(features),
-        scratch_bytes=layer.depth * (1 if thumb1 or pixels == 1 else 2),
+        scratch_bytes=layer.depth * min(pixels, together),
         in_place=(0,) if same else (),
         macs=shape.macs,
         by_row=rings is not None,
     )
 
 
-def _by_tap(layer: Linear, thumb1: bool) -> Pack:
+def _by_tap(layer: Linear, core: str) -> Pack:
     """left and three zeros, then by four channels: biases, four weights by tap, mantissas.
 
     Without ``thumb1`` shift and multipliers of ``scaled`` stand in their place. With u = x + 128
     and v = w + 128, sum (x - z) w = sum u v - 128 sum u - (128 + z) sum w; without ``thumb1`` it is
     sum x w - z sum w.
     """
-    more = 128 if thumb1 else 0
+    more = 128 if core == "thumb1" else 0
 
     def pack(constants: Sequence[np.ndarray]) -> np.ndarray:
         weights, bias, mantissa = constants
@@ -102,7 +112,7 @@ def _by_tap(layer: Linear, thumb1: bool) -> Pack:
         taps = (matrix + more).reshape(-1, 4, layer.depth).transpose(0, 2, 1)
         blocks = words(taps.astype(np.uint8).view(np.int8).copy()).reshape(len(taps), -1)
         left, factors = layer.codes.left, mantissa
-        if not thumb1:
+        if core != "thumb1":
             left, factors = scaled(mantissa, left)
         sides = [folded.reshape(-1, 4), sized(factors, 0, 4).reshape(-1, 4)]
         body = np.concatenate([sides[0], blocks, sides[1]], axis=1)
@@ -111,7 +121,7 @@ def _by_tap(layer: Linear, thumb1: bool) -> Pack:
     return pack
 
 
-def _depthwise(layer: Linear, rings: Rings | None, thumb1: bool) -> CKernel | None:
+def _depthwise(layer: Linear, rings: Rings | None, core: str) -> CKernel | None:
     shape, codes = layer.shape, layer.codes
     if shape.batch != 1:
         return None
@@ -121,7 +131,7 @@ def _depthwise(layer: Linear, rings: Rings | None, thumb1: bool) -> CKernel | No
     columns = max(
         shape.padding[1] + shape.in_width, (shape.out_width - 1) * shape.stride[1] + width
     )
-    features = _features(rings, thumb1) | {"three" if shape.kernel == (3, 3) else "other"}
+    features = _features(rings, core) | {"three" if shape.kernel == (3, 3) else "other"}
     return CKernel(
         "depthwise",
         "scalar_depthwise",
@@ -133,7 +143,7 @@ def _depthwise(layer: Linear, rings: Rings | None, thumb1: bool) -> CKernel | No
         },
         inputs=(0,),
         constants=(1, 2, 3),
-        pack=_by_channel(layer),
+        pack=_by_channel(layer, core),
         features=features,
         scratch_bytes=4 * height * (width + columns),
         in_place=(0,) if rings is None and same_image(shape) else (),
@@ -142,26 +152,33 @@ def _depthwise(layer: Linear, rings: Rings | None, thumb1: bool) -> CKernel | No
     )
 
 
-def _by_channel(layer: Linear) -> Pack:
-    """left, then by channel: bias, mantissa, weights in bytes up to a whole word."""
+def _by_channel(layer: Linear, core: str) -> Pack:
+    """left, then by channel: bias, mantissa, weights in bytes up to a whole word.
+
+    With ``rv32`` shift and multipliers of ``scaled`` stand in their place.
+    """
 
     def pack(constants: Sequence[np.ndarray]) -> np.ndarray:
         weights, bias, mantissa = constants
         taps = words(sized(layer.matrix(weights), 1, 4))
-        body = np.concatenate([bias[:, None], mantissa[:, None], taps], axis=1)
-        return np.concatenate([[layer.codes.left], body.ravel()]).astype(WORD)
+        left, factors = layer.codes.left, mantissa
+        if core == "rv32":
+            left, factors = scaled(mantissa, left)
+        body = np.concatenate([bias[:, None], factors[:, None], taps], axis=1)
+        return np.concatenate([[left], body.ravel()]).astype(WORD)
 
     return pack
 
 
-def generators(thumb1: bool) -> dict[str, Callable[[Operator, Rings | None], CKernel | None]]:
-    """Operator name -> generator."""
+def generators(core: str) -> dict[str, Callable[[Operator, Rings | None], CKernel | None]]:
+    """Operator name -> generator, for ``thumb1``, ``thumb2`` or ``rv32``."""
     found: dict[str, Callable[[Operator, Rings | None], CKernel | None]] = {
-        "quantized_conv2d": partial(conv2d, thumb1=thumb1),
-        "quantized_matmul": partial(matmul, thumb1=thumb1),
-        "quantized_add": partial(add, feature="" if thumb1 else "saturate"),
+        "quantized_conv2d": partial(conv2d, core=core),
+        "quantized_matmul": partial(matmul, core=core),
+        "quantized_add": partial(add, feature="saturate" if core == "thumb2" else ""),
         "lookup": lookup,
     }
-    if not thumb1:
-        found["quantized_multiply"] = partial(multiply, feature="saturate")
+    if core != "thumb1":
+        feature = "saturate" if core == "thumb2" else "clamp"
+        found["quantized_multiply"] = partial(multiply, feature=feature)
     return found

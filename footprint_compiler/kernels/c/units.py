@@ -22,8 +22,9 @@ _GENERATORS: dict[str, dict[str, Callable[[Operator, Rings | None], CKernel | No
         for crossed in (False, True)
     },
     "mve": mve.GENERATORS,
-    "thumb1": scalar.generators(thumb1=True),
-    "thumb2": scalar.generators(thumb1=False),
+    "thumb1": scalar.generators("thumb1"),
+    "thumb2": scalar.generators("thumb2"),
+    "rv32": scalar.generators("rv32"),
 }
 
 

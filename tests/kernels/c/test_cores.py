@@ -20,6 +20,8 @@ CORES = [
     ("cortex-m4", "size"),
     ("cortex-m4", "speed"),
     ("cortex-m55", "balanced"),
+    ("esp32-c3", "balanced"),
+    ("esp32-c3", "size"),
 ]
 
 

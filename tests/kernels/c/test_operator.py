@@ -15,7 +15,7 @@ from footprint_compiler.kernels.conv import ConvShape
 from footprint_compiler.kernels.quantized import Output
 from tests.kernels.c.layers import conv, depthwise
 
-UNITS = ["thumb1", "thumb2", "dsp", "dsp-wide", "mve"]
+UNITS = ["thumb1", "thumb2", "rv32", "dsp", "dsp-wide", "mve"]
 
 
 def sample(x: Any, w: Any, stride: list[int], output: Output, extra: Any = None) -> None:
