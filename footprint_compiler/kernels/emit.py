@@ -14,6 +14,7 @@ from footprint_compiler.kernels.c.float_kernels import float_dense, float_form, 
 from footprint_compiler.kernels.c.kernel import CKernel
 from footprint_compiler.kernels.c.units import c_kernel, row_windows
 from footprint_compiler.kernels.conv import ConvShape
+from footprint_compiler.kernels.conv_rows import conv_rows
 from footprint_compiler.kernels.conv_transpose import ConvTransposeEmitter
 from footprint_compiler.kernels.decisions import tunable
 from footprint_compiler.kernels.depthwise_int8 import DepthwiseEmitter
@@ -24,7 +25,6 @@ from footprint_compiler.kernels.machine import Machine
 from footprint_compiler.kernels.matmul import emit_matmul
 from footprint_compiler.kernels.row_emit import windows_by_row, with_elementwise_rows, with_rows
 from footprint_compiler.kernels.row_form import RowForm
-from footprint_compiler.kernels.row_work import row_work
 from footprint_compiler.kernels.stored_weights import StoredConvEmitter, stored_of
 from footprint_compiler.kernels.tir import FAMILY, index, prim_func, seq, unravel
 from footprint_compiler.kernels.window import WindowEmitter
@@ -204,23 +204,7 @@ def _conv2d(fused: Fused, machine: Machine, constant_params: frozenset[int]) -> 
     )
     if stored_of(fused.attrs) is not None:
         return kernel  # one row at a time would expand all weights for each
-
-    def one_row(h: Any) -> Any:
-        return conv_emitter(shape, machine, dtypes, _zero_point(fused), h)
-
-    narrow = one_row(index(0))
-    own = _flat("packed", narrow.packed_elements, dtypes[1])
-
-    def row(h: Any) -> Any:
-        return one_row(h).emit(
-            x, own, lambda n, h, column, c, value: fused.store([n, h, column, c], value)
-        )
-
-    at_once = flat, emitter.pixels, emitter.vectors
-    work = row_work(machine, at_once, (shape, narrow.pixels, narrow.vectors), dtypes[1])
-    work *= emitter.advantage  # one row is always convolved directly
-    packs = {position: narrow.pack}
-    return with_rows(kernel, fused, shape, row, packs, {position: own}, work)
+    return conv_rows(kernel, fused, shape, machine, dtypes, position)
 
 
 def _emitter(

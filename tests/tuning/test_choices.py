@@ -7,11 +7,12 @@ import random
 import pytest
 
 from footprint_compiler.targets import load_target
-from footprint_compiler.tuning.candidate import build_candidate
+from footprint_compiler.tuning.candidate import build_candidate, emit_candidate
 from footprint_compiler.tuning.protocol import Effort
 from footprint_compiler.tuning.runner import LocalRunner
 from footprint_compiler.tuning.space import emitted_hash, find_questions
 from footprint_compiler.tuning.tasks import Task
+from footprint_compiler.tuning.workload import structural_hash
 from tests.tuning.models import CONVOLUTIONS, OTHERS, convolution, other, tasks_of
 
 ONCE = Effort(samples=1, least_sample_us=1, budget_ms=1)
@@ -81,3 +82,28 @@ def test_every_family_has_candidates_on_every_vector_unit(tmp_path, target, kind
 def test_c_kernels_of_cortex_m_have_nothing_to_choose(tmp_path):
     assert task_of(tmp_path, "int8", "padded", "cortex-m4") is None
     assert task_of(tmp_path, "other", "softmax", "cortex-m4") is not None
+
+
+@pytest.mark.parametrize(("kind", "name"), [("int8", "even pointwise"), ("float", "padded")])
+def test_answers_leave_rows_alone(tmp_path, kind, name):
+    """The row form of a convolution, and its price, are those of the default schedule."""
+    task = task_of(tmp_path, kind, name, "cortex-a72")
+    assert task is not None
+
+    def form(decisions):
+        constants = frozenset(task.source.constants)
+        kernel = emit_candidate(task.func, task.source.machine, constants, decisions).kernel
+        row = kernel.rows.emit({})
+        weights = {at: pack(task.source.constants[at]) for at, pack in row.repack.items()}
+        packed = [array.tobytes() for array in weights.values()]
+        return structural_hash(kernel.func), (structural_hash(row.func), kernel.rows.work, packed)
+
+    whole, rows = form({})
+    others = [
+        form({label: option})
+        for label, question in task.questions.items()
+        for option in (question.options[0], question.options[-1])
+        if emitted_hash(task, {label: option})
+    ]
+    assert any(kernel != whole for kernel, _ in others)
+    assert all(found == rows for _, found in others)
