@@ -13,15 +13,12 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from tvm import tirx
+import tvm_ffi
+from tvm import s_tir, tirx
 
+from footprint_compiler.kernels.anchors import TAG
 from footprint_compiler.passes.base import PassContext
-from footprint_compiler.passes.opaque import (
-    INJECTIVE,
-    OUT_EWISE_FUSABLE,
-    pattern_of,
-    with_opaque,
-)
+from footprint_compiler.passes.opaque import INJECTIVE, pattern_of, with_opaque
 from footprint_compiler.passes.rebuild import op_name
 
 
@@ -48,15 +45,26 @@ def _cuts(module: Any) -> set[Any]:
             function = module[call.args[0]]
             if not isinstance(function, tirx.PrimFunc):
                 continue
-            pattern = pattern_of(function)
             joined = [argument for argument in call.args[1].fields if argument in follows]
-            if pattern == OUT_EWISE_FUSABLE:
+            if _is_anchor(function):
                 follows.add(binding.var)
-            elif pattern <= INJECTIVE and joined:
+            elif pattern_of(function) <= INJECTIVE and joined:
                 size = _elements(binding.var)
                 spread = any(_elements(argument) < size for argument in joined)
                 (cuts if spread else follows).add(binding.var)
     return cuts
+
+
+def _is_anchor(function: Any) -> bool:
+    """Whether ``function`` has a generator of its own; other reductions, as a mean, may spread."""
+    tagged = False
+
+    def visit(block: Any) -> None:
+        nonlocal tagged
+        tagged = tagged or TAG in block.annotations
+
+    tvm_ffi.structural_walk(function.body, (s_tir.SBlock, visit))
+    return tagged
 
 
 def _elements(var: Any) -> int:

@@ -9,9 +9,8 @@ from tvm import relax
 
 from footprint_compiler.passes.rebuild import Rebuilder
 
-OUT_EWISE_FUSABLE, INJECTIVE, OPAQUE = 4, 2, 8
-"""``OpPatternKind``: elementwise, broadcast and injective are up to 2; 4 is a product, convolution
-or pool, which elementwise work may follow; 8 is never fused."""
+INJECTIVE, OPAQUE = 2, 8
+"""``OpPatternKind``: elementwise, broadcast and injective are up to 2; 8 is never fused."""
 
 
 def pattern_of(function: Any) -> int:

@@ -6,7 +6,7 @@ this file; the bound of each is its largest error relative to the exact value, i
     exp      2 ulp   x = n ln 2 + r, |r| <= ln 2 / 2, degree 6; scaled in two steps, so that the
                      result is right down to subnormal numbers and overflows to infinity
     log      2 ulp   x = m 2^e, m in [sqrt 1/2, sqrt 2), degree 8 after the quadratic term
-    tanh     3 ulp   odd polynomial below 0.625, 1 - 2 / (exp(2x) + 1) above
+    tanh     3 ulp   f / (f + 1), f = (exp(2x) - 1) / 2; 2x = n ln 2 + 2r, degree 6 in r
     sigmoid  3 ulp   e / (1 + e) below 0, 1 / (1 + e) above, e = exp(-|x|)
     erf      3 ulp   odd polynomial below 1, 1 - exp(P(x)) above
 
@@ -41,11 +41,11 @@ _LOG = (
     0.07037680248863817,
 )
 _TANH = (
-    -0.3333332843823646,
-    0.13332719231781445,
-    -0.05384331092488616,
-    0.02096151873308705,
-    -0.0060454009134145665,
+    0.9999999626585362,
+    0.6666617073669512,
+    0.33333763135109495,
+    0.13386634940263786,
+    0.04442399226943307,
 )
 _ERF = (
     1.128379165503541,
@@ -74,6 +74,11 @@ _LN2_LOW = -2.12194440e-4
 _LOG2_E = 1.4426950408889634
 _SQRT_HALF = 0.7071067811865476
 _SMALLEST_NORMAL = 1.1754943508222875e-38
+_ROUND = 12582912.0
+"""1.5 * 2^23: a smaller number added to it is rounded, and stands in the lowest bits."""
+_ROUND_BITS = 0x4B400000
+_TANH_LIMIT = 9.5
+"""Above it tanh is 1 in float32."""
 
 
 class Shape:
@@ -116,13 +121,10 @@ def exp(x: Any, s: Shape) -> Any:
     """e to the x."""
 
     def reduced(clamped: Any) -> Any:
-        scaled = clamped * s.const(_LOG2_E)
-        half = tirx.Select(scaled < s.const(0.0), s.const(-0.5), s.const(0.5))
-        return s.let("n", (scaled + half).astype(s.int), lambda n: tail(clamped, n), s.int)
+        return s.let("t", clamped * s.const(_LOG2_E) + s.const(_ROUND), lambda t: tail(clamped, t))
 
-    def tail(clamped: Any, n: Any) -> Any:
-        count = n.astype(s.float)
-        rest = clamped - count * s.const(_LN2_HIGH) - count * s.const(_LN2_LOW)
+    def tail(clamped: Any, t: Any) -> Any:
+        n = s.bits(t) - s.integer(_ROUND_BITS)
         first = tirx.shift_right(n, s.integer(1))
 
         def power(k: Any) -> Any:
@@ -130,7 +132,7 @@ def exp(x: Any, s: Shape) -> Any:
 
         return s.let(
             "r",
-            rest,
+            _rest(clamped, t - s.const(_ROUND), 1.0, s),
             lambda r: s.let(
                 "half",
                 first,
@@ -139,12 +141,19 @@ def exp(x: Any, s: Shape) -> Any:
             ),
         )
 
-    def whole(value: Any) -> Any:
-        clamped = tirx.min(tirx.max(value, s.const(-104.0)), s.const(89.0))
-        result = s.let("clamped", clamped, reduced)
-        return tirx.Select(value == value, result, value)
+    return s.let("x", x, lambda v: s.let("clamped", _clamp(v, -104.0, 89.0, s), reduced))
 
-    return s.let("x", x, whole)
+
+def _clamp(x: Any, low: float, high: float, s: Shape) -> Any:
+    """Between ``low`` and ``high``; NaN stays."""
+    raised = tirx.Select(x < s.const(low), s.const(low), x)
+    return s.let("raised", raised, lambda r: tirx.Select(r > s.const(high), s.const(high), r))
+
+
+def _rest(x: Any, count: Any, scale: float, s: Shape) -> Any:
+    """x - count * ln 2 * scale; ``count`` is integral, ``scale`` a power of two."""
+    high, low = s.const(_LN2_HIGH * scale), s.const(_LN2_LOW * scale)
+    return s.let("count", count, lambda n: x - n * high - n * low)
 
 
 def log(x: Any, s: Shape) -> Any:
@@ -193,17 +202,30 @@ def _with_sign_of(magnitude: Any, x: Any, s: Shape) -> Any:
 
 
 def tanh(x: Any, s: Shape) -> Any:
-    """Hyperbolic tangent."""
+    """Hyperbolic tangent, from exp(2|x|) - 1 without cancellation."""
 
     def both(value: Any) -> Any:
-        square = value * value
-        small = value + value * s.let("z", square, lambda z: z * s.polynomial(z, _TANH))
+        size = _magnitude(value, s)
+        limited = tirx.Select(size > s.const(_TANH_LIMIT), s.const(_TANH_LIMIT), size)
+        return s.let("a", limited, lambda a: reduced(value, a))
 
-        def choose(a: Any) -> Any:
-            large = s.const(1.0) - s.const(2.0) / (exp(a + a, s) + s.const(1.0))
-            return _with_sign_of(tirx.Select(a < s.const(0.625), small, large), value, s)
+    def reduced(value: Any, a: Any) -> Any:
+        # the exponent of 2^n stands in the lowest bits of t
+        biased = s.const(_ROUND + 127.0)
+        t = a * s.const(2 * _LOG2_E) + biased
+        return s.let("t", t, lambda t: split(value, t, _rest(a, t - biased, 0.5, s)))
 
-        return s.let("a", _magnitude(value, s), choose)
+    def split(value: Any, t: Any, rest: Any) -> Any:
+        power = s.from_bits(tirx.shift_left(s.bits(t), s.integer(23)))
+        return s.let("power", power, lambda p: s.let("r", rest, lambda r: scaled(value, p, r)))
+
+    def scaled(value: Any, power: Any, r: Any) -> Any:
+        series = s.polynomial(r, _TANH) * (r * r) + r  # (exp(2r) - 1) / 2
+        half = s.const(0.5)
+        return s.let("f", power * series + (power * half - half), lambda f: quotient(value, f))
+
+    def quotient(value: Any, f: Any) -> Any:
+        return _with_sign_of(f / (f + s.const(1.0)), value, s)
 
     return s.let("x", x, both)
 

@@ -77,3 +77,16 @@ def test_squeeze_and_excite_is_made_of_convolutions_and_right(tmp_path):
     with fpc.load(artifact) as loaded:
         result = loaded.run({"x": x})["y"]
     np.testing.assert_allclose(result, x * scale[None, :, None, None], rtol=1e-5, atol=1e-6)
+
+
+def test_a_mean_stays_with_what_it_is_spread_over():
+    x = relax.Var("x", relax.TensorType((5, 6), "float32"))
+    builder = relax.BlockBuilder()
+    with builder.function("main", [x]):
+        with builder.dataflow():
+            mean = builder.emit(relax.op.mean(x, axis=[0], keepdims=True))
+            result = builder.emit_output(relax.op.subtract(x, mean))
+        builder.emit_func_output(result)
+    phase = legalize_phase(Machine(256, 16))
+    module = run_passes(builder.finalize(), phase, PassContext(None))
+    assert CutBroadcasts().run(module, PassContext(None)) is module
