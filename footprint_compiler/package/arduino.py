@@ -1,4 +1,4 @@
-"""An Arduino library with a precompiled archive and an example sketch.
+"""An Arduino library with a precompiled archive and an example sketch, for Cortex-M.
 
 Source of the folders and keys: the Arduino library specification; a precompiled archive lies in
 ``src/<core>`` and, for cores with an FPU, in a folder below
@@ -16,12 +16,12 @@ def arduino_files(contents: Contents) -> dict[str, bytes]:
     """Path in the package -> bytes.
 
     Raises:
-        UsageError: no Arduino core is of that architecture.
+        UsageError: the build is not for a Cortex-M.
     """
     name, machine = contents.name, contents.machine
-    if not machine.is_bare_metal:
+    if not machine.is_cortex_m:
         raise UsageError(
-            f"Arduino libraries are for microcontrollers, the build is for "
+            f"fpc packs Arduino libraries for Cortex-M, the build is for "
             f"{contents.artifact.target}",
             "Build for a Cortex-M.",
         )

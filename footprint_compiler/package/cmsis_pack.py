@@ -25,7 +25,7 @@ def cmsis_pack_files(contents: Contents) -> dict[str, bytes]:
     Raises:
         UsageError: CMSIS-Packs are for Cortex-M.
     """
-    if not contents.machine.is_bare_metal:
+    if not contents.machine.is_cortex_m:
         raise UsageError(
             f"a CMSIS-Pack is for Cortex-M, the build is for {contents.artifact.target}",
             "Build for a Cortex-M.",

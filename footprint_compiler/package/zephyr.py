@@ -6,6 +6,7 @@ Source of the keys: the schema in Zephyr's ``scripts/zephyr_module.py`` and its 
 from __future__ import annotations
 
 from footprint_compiler.errors import UsageError
+from footprint_compiler.package.compilers import Machine
 from footprint_compiler.package.contents import Contents
 from footprint_compiler.package.text import render
 
@@ -44,6 +45,8 @@ def zephyr_files(contents: Contents) -> dict[str, bytes]:
 def _symbols(contents: Contents) -> list[str]:
     """Kconfig symbols that must be set for the library to be linked."""
     machine = contents.machine
+    if machine.architecture == "riscv32":
+        return _riscv_symbols(machine)
     if machine.is_bare_metal:
         core = "CPU_" + machine.core.upper().replace("-", "_")
         return [core, "FP_HARDABI"] if machine.float_abi == "hard" else [core]
@@ -51,5 +54,12 @@ def _symbols(contents: Contents) -> list[str]:
         return ["ARM64"]
     raise UsageError(
         f"Zephyr does not run programs of {contents.artifact.target}",
-        "Build for a Cortex-M or for arm64.",
+        "Build for a Cortex-M, an ESP32 or arm64.",
     )
+
+
+def _riscv_symbols(machine: Machine) -> list[str]:
+    """The extensions that the library is compiled for, and its float ABI."""
+    extensions = machine.core.removeprefix("rv32i").upper()
+    found = ["RISCV_ISA_RV32I", *(f"RISCV_ISA_EXT_{letter}" for letter in extensions)]
+    return [*found, "FLOAT_HARD" if machine.float_abi == "hard" else "!FLOAT_HARD"]

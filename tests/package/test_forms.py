@@ -92,16 +92,15 @@ def test_zephyr_depends_on_the_core_and_its_float_abi(
     soft = FORMS["zephyr"](contents_for("cortex-m3"))
     assert "FP_HARDABI" not in soft["zephyr/Kconfig"].decode()
 
+    esp = FORMS["zephyr"](contents_for("esp32-c3"))["zephyr/Kconfig"].decode()
+    wanted = ["RISCV_ISA_RV32I", "RISCV_ISA_EXT_M", "RISCV_ISA_EXT_C", "!FLOAT_HARD"]
+    assert [line.split()[-1] for line in esp.splitlines() if "depends on" in line] == wanted
 
-def test_esp_idf_takes_only_what_it_can_link(contents_for: Callable[..., Contents]) -> None:
-    with pytest.raises(UsageError, match="ESP-IDF builds for Xtensa"):
-        FORMS["esp-idf"](contents_for("cortex-m4"))
-    files = FORMS["esp-idf"](contents_for("native"))
-    assert "  - linux" in files["idf_component.yml"].decode().splitlines()
-    assert 'add_prebuilt_library(digits_prebuilt "lib/libdigits.a")' in (
-        files["CMakeLists.txt"].decode()
-    )
-    assert "lib/libdigits.a" in files
+
+@pytest.mark.parametrize("form", ["arduino", "cmsis-pack"])
+def test_forms_for_cortex_m_refuse_risc_v(form: str, contents_for: Callable[..., Contents]) -> None:
+    with pytest.raises(UsageError, match="Cortex-M, the build is for esp32-c3"):
+        FORMS[form](contents_for("esp32-c3"))
 
 
 @pytest.mark.parametrize("form", ["arduino", "cmsis-pack", "zephyr"])
