@@ -11,12 +11,14 @@ import click
 from footprint_compiler.cli import text
 from footprint_compiler.cli.command import FpcCommand, FpcGroup, console, settings, show
 from footprint_compiler.cli.input_options import input_options
-from footprint_compiler.errors import InterruptedByUser
+from footprint_compiler.errors import InterruptedByUser, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from footprint_compiler.targets import Target
     from footprint_compiler.tuning.record import Record
+    from footprint_compiler.tuning.records import Key
     from footprint_compiler.tuning.tune import Outcome
 
 FOLDER = Path("tuning_logs")
@@ -252,12 +254,41 @@ def export_records(folder: Path, out: Path, target: str | None) -> None:
 @click.argument("folder", type=click.Path(path_type=Path), default=FOLDER)
 @click.option("--target", help="Only records of this target.")
 @click.option("--least", default=1.0, show_default=True, help="Least speed-up that is worth it.")
-def prune_records(folder: Path, target: str | None, least: float) -> None:
+@click.option(
+    "--model",
+    type=click.Path(path_type=Path),
+    help="Also records for kernels of this model that fpc no longer makes so; with --target.",
+)
+@input_options
+def prune_records(
+    folder: Path, target: str | None, least: float, model: Path | None, **build: Any
+) -> None:
     """Remove records of other versions of TVM or fpc, and those that gain too little."""
+    from footprint_compiler.targets import load_target
     from footprint_compiler.tuning.manage import prune
 
-    before, after = prune(folder, target, least)
+    outdated: dict[Key, str] = {}
+    if model is not None:
+        if target is None:
+            raise UsageError("--model needs --target", "Name the target whose records to look at.")
+        machine = load_target(target)
+        target = machine.name
+        outdated = _outdated(folder, machine, model, build)
+    before, after = prune(folder, target, least, outdated)
     _counted("pruned", folder, before, after)
+
+
+def _outdated(folder: Path, target: Target, model: Path, build: dict[str, Any]) -> dict[Key, str]:
+    from footprint_compiler.options import BuildOptions
+    from footprint_compiler.tuning.outdated import outdated_in_model
+    from footprint_compiler.tuning.records import read_records
+
+    reporter = settings().reporter()
+    try:
+        records = read_records(folder, target.name)
+        return outdated_in_model(model, target, records, BuildOptions(**build), reporter)
+    finally:
+        reporter.close()
 
 
 def _counted(what: str, where: Path, before: int, after: int) -> None:

@@ -76,7 +76,7 @@ class RecordsInForce:
         record = self._records.get((key, self._machine, self._versions))
         kernel, reason = default, ""
         if record is not None:
-            found = self._tuned(emit, (func, machine, constants), record, default)
+            found = tuned_kernel(emit, (func, machine, constants), record, default)
             kernel, reason = (default, found) if isinstance(found, str) else (found, "")
         used = record if record is not None and not reason else None
         applied = Applied(key, describe(func, default.family), used, reason)
@@ -100,25 +100,25 @@ class RecordsInForce:
         used = {one.workload: one.record for one in self.applied if one.record is not None}
         return tuple(manifest_entry(used[key]) for key in sorted(used))
 
-    def _tuned(
-        self,
-        emit: Callable[..., Kernel],
-        arguments: tuple[Any, Any, frozenset[int]],
-        record: Record,
-        default: Kernel,
-    ) -> Kernel | str:
-        """The record's kernel, or why it is out of date."""
-        if structural_hash(default.func) != record.default_kernel:
-            return "its record is older than the default schedule"
-        answers = Answers(dict(record.decisions))
-        try:
-            with deciding(answers):
-                kernel = emit(*arguments)
-        except UnknownChoiceError:
-            return "its record names a choice that no longer exists"
-        if structural_hash(kernel.func) != record.kernel:
-            return "its record is older than the generator"
-        return kernel
+
+def tuned_kernel(
+    emit: Callable[..., Kernel],
+    arguments: tuple[Any, Any, frozenset[int]],
+    record: Record,
+    default: Kernel,
+) -> Kernel | str:
+    """The record's kernel, or why it is out of date."""
+    if structural_hash(default.func) != record.default_kernel:
+        return "its record is older than the default schedule"
+    answers = Answers(dict(record.decisions))
+    try:
+        with deciding(answers):
+            kernel = emit(*arguments)
+    except UnknownChoiceError:
+        return "its record names a choice that no longer exists"
+    if structural_hash(kernel.func) != record.kernel:
+        return "its record is older than the generator"
+    return kernel
 
 
 @contextmanager
@@ -155,6 +155,12 @@ def report(applied: list[Applied], source: str, reporter: Reporter) -> None:
         reporter.log(
             f"tuning: {by_record} of {len(applied)} kernels by record, "
             f"{len(applied) - by_record} by default schedule"
+        )
+    outdated = sum(bool(one.reason) for one in applied)
+    if outdated:
+        reporter.log(
+            f"tuning: {outdated} of the records are out of date and not used; "
+            "`fpc tune` replaces them, `fpc tune prune --model` removes them"
         )
     for one in applied:
         reporter.log(f"tuning: {one}", "debug")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,10 +71,13 @@ def export(folder: Path, out: Path, target: str | None) -> int:
     return len(lines)
 
 
-def prune(folder: Path, target: str | None, least: float) -> tuple[int, int]:
+def prune(
+    folder: Path, target: str | None, least: float, outdated: Collection[Key] = ()
+) -> tuple[int, int]:
     """Remove what no build of this installation can use; returns counts before and after.
 
-    A record whose kernel is no longer emitted is found out only by a build; it is kept here.
+    A record whose kernel is no longer emitted is found out only with a model: see ``outdated``,
+    whose result is removed too.
     """
     current = current_versions()
     with locked(folder):
@@ -82,7 +85,7 @@ def prune(folder: Path, target: str | None, least: float) -> tuple[int, int]:
         kept = {
             key: record
             for key, record in found.items()
-            if record.versions == current and record.speed_up >= least
+            if record.versions == current and record.speed_up >= least and key not in outdated
         }
         for name in {record.machine.target for record in found.values()}:
             if not any(record.machine.target == name for record in kept.values()):

@@ -12,8 +12,11 @@ from click.testing import CliRunner
 from footprint_compiler.cli.main import cli
 from footprint_compiler.cli.tune import parse_seconds
 from footprint_compiler.errors import OutputError, TuningRecordError
+from footprint_compiler.progress import Reporter
 from footprint_compiler.targets import load_target
+from footprint_compiler.tuning.apply import Applied, report
 from footprint_compiler.tuning.manage import export, merge, prune, summary
+from footprint_compiler.tuning.outdated import outdated
 from footprint_compiler.tuning.record import Record, Versions, current_versions
 from footprint_compiler.tuning.records import (
     add_records,
@@ -23,6 +26,7 @@ from footprint_compiler.tuning.records import (
     write_records,
 )
 from footprint_compiler.tuning.workload import MachineKey, machine_key
+from tests.tuning.models import convolution, tasks_of
 
 HERE = MachineKey("cortex-a72", "cortex-a72", "neon")
 
@@ -193,6 +197,54 @@ def test_prune_removes_other_versions_and_small_gains(tmp_path):
     assert [r.workload for r in read_records(tmp_path).values()] == ["w1"]
     assert prune(tmp_path, None, 100.0) == (1, 0)
     assert read_records(tmp_path) == {}
+
+
+def test_prune_with_a_model_removes_what_is_emitted_otherwise(tmp_path):
+    target = load_target("cortex-a72")
+    model = convolution(tmp_path, "padded", False)
+    task = next(task for task in tasks_of(model, target) if task.family == "conv2d")
+    here = machine_key(target)
+    fresh = make_record(
+        task.key,
+        machine=here,
+        default_kernel=task.default_kernel,
+        kernel=task.default_kernel,
+        decisions=task.defaults,
+    )
+    other = make_record("w2", machine=here)
+    choices = {label: question.options[0] for label, question in task.questions.items()}
+    stale = {
+        "default schedule": replace(fresh, default_kernel="d"),
+        "generator": replace(fresh, kernel="k"),
+        "no longer exists": replace(fresh, decisions={**choices, "tile": (99, 99)}),
+    }
+    for reason, record in stale.items():
+        found = outdated([task], here, {r.key: r for r in (record, other)})
+        assert list(found) == [record.key]
+        assert reason in found[record.key]
+    assert outdated([task], here, {fresh.key: fresh, other.key: other}) == {}
+    write_records(tmp_path, {r.key: r for r in (stale["generator"], other)})
+    words = ["tune", "prune", str(tmp_path), "--model", str(model)]
+    refused = CliRunner().invoke(cli, words)
+    assert refused.exit_code == 2
+    assert "--model needs --target" in refused.stderr
+    done = CliRunner().invoke(cli, [*words, "--target", "a72"])
+    assert "2 -> 1 records" in done.output
+    assert [r.workload for r in read_records(tmp_path).values()] == ["w2"]
+
+
+def test_a_build_says_what_is_out_of_date():
+    said: list[str] = []
+
+    class Listener(Reporter):
+        def log(self, message: str, level: str = "info") -> None:
+            if level == "info":
+                said.append(message)
+
+    applied = [Applied("w1", "conv2d", None, "its record is older than the generator")]
+    report([*applied, Applied("w2", "dense", None)], "shipped", Listener())
+    assert len(said) == 1
+    assert "1 of the records are out of date" in said[0]
 
 
 def test_export_is_one_file_that_merge_reads(tmp_path):
