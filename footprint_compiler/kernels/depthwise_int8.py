@@ -21,7 +21,14 @@ from footprint_compiler.kernels.conv_int8 import Columns, tile_columns
 from footprint_compiler.kernels.decisions import choose
 from footprint_compiler.kernels.machine import Machine
 from footprint_compiler.kernels.patch import converted, converted_zero_point, pieces
-from footprint_compiler.kernels.tap_pairs import LANES, InterleavedTaps, NarrowTaps, PlainTaps
+from footprint_compiler.kernels.tap_pairs import (
+    LANES,
+    InterleavedTaps,
+    NarrowTaps,
+    PlainTaps,
+    Taps,
+    TapTile,
+)
 from footprint_compiler.kernels.tir import index, local, loop, ramp, seq, splat
 
 MOST_TAPS = 25
@@ -51,7 +58,8 @@ class DepthwiseEmitter:
         self.zero = converted_zero_point(zero_point, dtype, self.operand)
         self.width = machine.vector_bits // 16 if self.interleaved else 16
         most = min(shape.out_width, 8)
-        fitting = min(most, max(1, machine.registers // (4 if self.interleaved else 6)))
+        fitting = machine.registers * 3 // 8 if self.interleaved else machine.registers // 6
+        fitting = min(most, max(1, fitting))
         default = -(-shape.out_width // -(-shape.out_width // fitting))
         self.pixels = choose("pixels", default, range(1, most + 1))
         several = shape.out_channels > self.width and (
@@ -74,7 +82,7 @@ class DepthwiseEmitter:
     @property
     def packed_elements(self) -> int:
         """Bytes of the packed weights, with the values from which the sums start."""
-        weights: int = sum(self._unit(width).bytes(self.taps) for _, width in self._blocks())
+        weights: int = sum(self._unit(width).bytes for _, width in self._blocks())
         return weights + (4 * self.shape.out_channels if self.zero else 0)
 
     def pack(self, weights: np.ndarray) -> np.ndarray:
@@ -95,12 +103,13 @@ class DepthwiseEmitter:
         rest = [(even, channels - even)] if even < channels else []
         return [*pieces(even, self.width), *rest]
 
-    def _unit(self, width: int) -> Any:
+    def _unit(self, width: int) -> Taps:
+        kernel, machine = self.shape.kernel, self.machine
         if width % LANES:
-            return PlainTaps(width)
+            return PlainTaps(width, kernel)
         if self.interleaved:
-            return InterleavedTaps(width)
-        return NarrowTaps(width, self.machine.dot == "vmull", not self.machine.full_range)
+            return InterleavedTaps(width, kernel, min(width, machine.lanes("int32")))
+        return NarrowTaps(width, kernel, machine.dot == "vmull", not machine.full_range)
 
     def emit(self, x: Any, packed: Any, finish: Store) -> Any:
         """The whole operator; ``finish`` stores one element (n, h, w, channel, value)."""
@@ -118,7 +127,7 @@ class DepthwiseEmitter:
             offset = begin
             for width in dict.fromkeys(width for _, width in blocks):
                 same = [first for first, other in blocks if other == width]
-                size = self._unit(width).bytes(self.taps)
+                size = self._unit(width).bytes
 
                 def one(b: Any, width: int, lowest: int, size: int, at: int) -> Any:
                     first = b * index(width) + index(lowest)
@@ -191,24 +200,24 @@ class DepthwiseEmitter:
         shape = self.shape
         unit = self._unit(width)
         acc = local("acc", part.pixels * width, "int32")
-        zero = splat(tirx.const(self.zero, self.operand), width)
+        padding = tirx.const(self.zero, self.operand)
 
-        def value(pixel: int, tap: int) -> Any:
+        def value(pixel: int, tap: int, lane: int, count: int) -> Any:
             i, j = divmod(tap, shape.kernel[1])
             away = (part.begin + pixel) * shape.stride[1] + j * shape.dilation[1]
             if not part.inside and not 0 <= away - shape.padding[1] < shape.in_width:
-                return zero
+                return splat(padding, count)
             row = h * index(shape.stride[0]) + index(i * shape.dilation[0] - shape.padding[0])
             at = (column + index(pixel)) * index(shape.stride[1])
             at = at + index(j * shape.dilation[1] - shape.padding[1])
             if rows_inside:
-                loaded = tirx.BufferLoad(x, [n, row, at, ramp(first, width)])
-                return converted(loaded, self.dtype, self.operand, width)
+                loaded = tirx.BufferLoad(x, [n, row, at, ramp(first + index(lane), count)])
+                return converted(loaded, self.dtype, self.operand, count)
             last = index(shape.in_height - 1)
             nearest = tirx.max(index(0), tirx.min(row, last))
-            loaded = tirx.BufferLoad(x, [n, nearest, at, ramp(first, width)])
-            loaded = converted(loaded, self.dtype, self.operand, width)
-            return tirx.Select(splat(row == nearest, width), loaded, zero)
+            loaded = tirx.BufferLoad(x, [n, nearest, at, ramp(first + index(lane), count)])
+            loaded = converted(loaded, self.dtype, self.operand, count)
+            return tirx.Select(splat(row == nearest, count), loaded, splat(padding, count))
 
         def start(lane: int, lanes: int) -> Any:
             if not self.zero:
@@ -220,7 +229,7 @@ class DepthwiseEmitter:
         def weights(byte: int, count: int) -> Any:
             return tirx.BufferLoad(packed, [ramp(offset + index(byte), count)])
 
-        body = unit.emit(acc, part.pixels, self.taps, self.operand, value, weights, start)
+        body = unit.emit(acc, TapTile(part.pixels, self.operand, value, weights, start))
 
         def results(pixel: int, lane: int, lanes: int) -> Any:
             def element(at: Any) -> Any:

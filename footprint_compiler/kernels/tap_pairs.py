@@ -2,108 +2,113 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
 from tvm import tirx
 
+from footprint_compiler.kernels.dot import MADD
 from footprint_compiler.kernels.tir import cast, index, ramp
 
 LANES = 8
 """Channels that are multiplied together, at least."""
 
-Value = Callable[[int, int], Any]
-"""(pixel, tap) -> vector of input elements of all channels of the block."""
-Weights = Callable[[int, int], Any]
-"""(byte, count) -> int8 vector of the block's packed weights."""
-Start = Callable[[int, int], Any]
-"""(lane, count) -> int32 vector from which the sums start."""
 
+@dataclass(frozen=True)
+class TapTile:
+    """What the sums of a tile of output columns and a block of channels are made of.
 
-def _pairs(taps: int) -> list[tuple[int, ...]]:
-    return [tuple(range(tap, min(tap + 2, taps))) for tap in range(0, taps, 2)]
+    Attributes:
+        pixels: output columns.
+        dtype: of the input elements.
+        value: (pixel, tap, lane, count) -> vector of input elements of ``count`` channels.
+        weights: (byte, count) -> int8 vector of the block's packed weights.
+        start: (lane, count) -> int32 vector from which the sums start.
+    """
+
+    pixels: int
+    dtype: str
+    value: Callable[[int, int, int, int], Any]
+    weights: Callable[[int, int], Any]
+    start: Callable[[int, int], Any]
 
 
 @dataclass(frozen=True)
-class PlainTaps:
-    """Any number of channels, widened to int32 one tap at a time; weights are [tap][channel]."""
+class Taps(ABC):
+    """One way to compute the sums of a block of channels; weights are [tap][channel].
+
+    Attributes:
+        width: channels.
+        kernel: rows and columns.
+    """
 
     width: int
+    kernel: tuple[int, int]
 
-    def bytes(self, taps: int) -> int:
+    @property
+    def count(self) -> int:
+        """Taps of the window."""
+        return self.kernel[0] * self.kernel[1]
+
+    @property
+    def bytes(self) -> int:
         """Bytes of packed weights."""
-        return taps * self.width
+        return self.count * self.width
 
     def pack(self, weights: np.ndarray) -> np.ndarray:
         """(taps, channels) -> bytes."""
         return weights.ravel()
 
-    def emit(
-        self,
-        acc: Any,
-        pixels: int,
-        taps: int,
-        dtype: str,
-        value: Value,
-        weights: Weights,
-        start: Start,
-    ) -> list[Any]:
+    @abstractmethod
+    def emit(self, acc: Any, tile: TapTile) -> list[Any]:
         """Statements after which ``acc`` holds [pixel][channel]."""
+
+
+class PlainTaps(Taps):
+    """Any number of channels, widened to int32 one tap at a time."""
+
+    def emit(self, acc: Any, tile: TapTile) -> list[Any]:
+        """See ``Taps``."""
         statements = []
-        for pixel in range(pixels):
-            total = start(0, self.width)
-            for tap in range(taps):
-                factor = cast(weights(tap * self.width, self.width), "int8", "int32", self.width)
-                total = total + cast(value(pixel, tap), dtype, "int32", self.width) * factor
+        for pixel in range(tile.pixels):
+            total = tile.start(0, self.width)
+            for tap in range(self.count):
+                weights = tile.weights(tap * self.width, self.width)
+                value = tile.value(pixel, tap, 0, self.width)
+                factor = cast(weights, "int8", "int32", self.width)
+                total = total + cast(value, tile.dtype, "int32", self.width) * factor
             where = [ramp(pixel * self.width, self.width)]
             statements.append(tirx.BufferStore(acc, total, where))
         return statements
 
 
 @dataclass(frozen=True)
-class NarrowTaps:
-    """Products of int8 in int16, of two taps added there (128-bit Arm).
+class NarrowTaps(Taps):
+    """Products of int8 in int16, of two taps added there (128-bit Arm); a multiple of 8 channels.
 
     Attributes:
-        width: channels, a multiple of 8.
         arm32: Armv7, whose intrinsics have other names.
         paired: no weight is -128, so that two products fit int16.
     """
 
-    width: int
     arm32: bool
     paired: bool
 
-    def bytes(self, taps: int) -> int:
-        """Bytes of packed weights."""
-        return taps * self.width
-
-    def pack(self, weights: np.ndarray) -> np.ndarray:
-        """(taps, channels) -> bytes."""
-        return weights.ravel()
-
-    def emit(
-        self,
-        acc: Any,
-        pixels: int,
-        taps: int,
-        dtype: str,
-        value: Value,
-        weights: Weights,
-        start: Start,
-    ) -> list[Any]:
-        """Statements after which ``acc`` holds [pixel][channel]."""
+    def emit(self, acc: Any, tile: TapTile) -> list[Any]:
+        """See ``Taps``."""
         statements = [
-            tirx.BufferStore(acc, start(lane, 4), [ramp(pixel * self.width + lane, 4)])
-            for pixel in range(pixels)
+            tirx.BufferStore(acc, tile.start(lane, 4), [ramp(pixel * self.width + lane, 4)])
+            for pixel in range(tile.pixels)
             for lane in range(0, self.width, 4)
         ]
-        for pair in _pairs(taps):
-            factors = [weights(tap * self.width, self.width) for tap in pair]
-            for pixel in range(pixels):
-                values = [value(pixel, tap) for tap in pair]
+        for pair in _pairs(self.count):
+            factors = [tile.weights(tap * self.width, self.width) for tap in pair]
+            for pixel in range(tile.pixels):
+                values = [tile.value(pixel, tap, 0, self.width) for tap in pair]
                 for lane in range(0, self.width, LANES):
                     products = [
                         self._product(self._part(v, lane), self._part(w, lane))
@@ -111,8 +116,8 @@ class NarrowTaps:
                     ]
                     if self.paired and len(products) == 2:
                         products = [products[0] + products[1]]
-                    for product in products:
-                        statements += self._add(acc, pixel * self.width + lane, product)
+                    for each in products:
+                        statements += self._add(acc, pixel * self.width + lane, each)
         return statements
 
     def _part(self, value: Any, lane: int) -> Any:
@@ -126,8 +131,8 @@ class NarrowTaps:
         return tirx.call_llvm_pure_intrin("int16x8", name, value, weights)
 
     @staticmethod
-    def _add(acc: Any, at: int, product: Any) -> list[Any]:
-        halves = [tirx.vectorlow("int16x4", product), tirx.vectorhigh("int16x4", product)]
+    def _add(acc: Any, at: int, products: Any) -> list[Any]:
+        halves = [tirx.vectorlow("int16x4", products), tirx.vectorhigh("int16x4", products)]
         statements = []
         for number, half in enumerate(halves):
             where = [ramp(index(at + 4 * number), 4)]
@@ -137,92 +142,84 @@ class NarrowTaps:
 
 
 @dataclass(frozen=True)
-class InterleavedTaps:
+class InterleavedTaps(Taps):
     """Two taps interleaved as int16 and multiplied and added by PMADDWD (x86-64).
 
-    Registers are interleaved in parts of 128 bits, as PUNPCKLWD and PUNPCKHWD do it; so are the
-    weights, and the sums are put in order at the end.
+    Taps of two kernel rows are paired, so that what one column of the image gives is the same for
+    every output pixel that reads it. A last row has zeros for partners: its elements are widened
+    to int32, whose lower halves are multiplied. A single row is paired by columns.
 
     Attributes:
-        width: channels: 8, 16 or 32.
+        lanes: int32 in one register, a divisor of ``width``, which is 8, 16 or 32.
     """
 
-    width: int
+    lanes: int
 
-    def bytes(self, taps: int) -> int:
+    @property
+    def _pairs(self) -> list[tuple[int, ...]]:
+        rows, columns = self.kernel
+        if rows == 1:
+            return _pairs(columns)
+        whole = [
+            (i * columns + j, (i + 1) * columns + j)
+            for i in range(0, rows - 1, 2)
+            for j in range(columns)
+        ]
+        last = range((rows - 1) * columns, rows * columns) if rows % 2 else range(0)
+        return [*whole, *((tap,) for tap in last)]
+
+    @property
+    def bytes(self) -> int:
         """Bytes of packed weights."""
-        return (taps + taps % 2) * self.width
+        return 2 * len(self._pairs) * self.width
 
     def pack(self, weights: np.ndarray) -> np.ndarray:
-        """(taps, channels) -> for each pair, its low and its high interleaved register."""
-        padded = np.pad(weights, ((0, len(weights) % 2), (0, 0)))
-        both = padded.reshape(-1, 2 * self.width)
-        order = [*self._order(0), *self._order(4)]
-        return np.ascontiguousarray(both[:, order]).ravel()
+        """(taps, channels) -> [register of sums][pair][lane][tap of the pair]."""
+        padded = np.pad(weights, ((0, 1), (0, 0)))
+        both = padded[[(*pair, -1)[:2] for pair in self._pairs]]
+        registers = both.reshape(len(self._pairs), 2, -1, self.lanes)
+        return np.ascontiguousarray(registers.transpose(2, 0, 3, 1)).ravel()
 
-    def _order(self, first: int) -> list[int]:
-        """Elements of two registers in one interleaved register: 0 the low one, 4 the high one."""
-        lanes = [part + first + i for part in range(0, self.width, 8) for i in range(4)]
-        return [element for lane in lanes for element in (lane, lane + self.width)]
+    def emit(self, acc: Any, tile: TapTile) -> list[Any]:
+        """See ``Taps``."""
+        size = 2 * self.lanes
+        lanes = range(0, self.width, self.lanes)
 
-    def emit(
-        self,
-        acc: Any,
-        pixels: int,
-        taps: int,
-        dtype: str,
-        value: Value,
-        weights: Weights,
-        start: Start,
-    ) -> list[Any]:
-        """Statements after which ``acc`` holds [pixel][channel]."""
-        half = self.width // 2
+        def where(pixel: int, lane: int) -> list[Any]:
+            return [ramp(pixel * self.width + lane, self.lanes)]
 
-        def slot(pixel: int, side: int) -> list[Any]:
-            return [ramp(pixel * self.width + side * half, half)]
-
-        zero = tirx.Broadcast(tirx.const(0, "int32"), half)
+        zero = tirx.Broadcast(tirx.const(0, "int32"), self.lanes)
         statements = [
-            tirx.BufferStore(acc, zero, slot(pixel, side))
-            for pixel in range(pixels)
-            for side in range(2)
+            tirx.BufferStore(acc, zero, where(pixel, lane))
+            for pixel in range(tile.pixels)
+            for lane in lanes
         ]
-        for number, pair in enumerate(_pairs(taps)):
-            factors = [
-                cast(
-                    weights((2 * number + side) * self.width, self.width),
-                    "int8",
-                    "int16",
-                    self.width,
+        for step, (lane, pair) in enumerate(product(lanes, self._pairs)):
+            factors = cast(tile.weights(step * size, size), "int8", "int16", size)
+            for pixel in range(tile.pixels):
+                values = self._interleaved(tile, pixel, pair, lane)
+                madd = tirx.call_llvm_pure_intrin(
+                    f"int32x{self.lanes}", MADD[32 * self.lanes], values, factors
                 )
-                for side in range(2)
-            ]
-            for pixel in range(pixels):
-                values = [cast(value(pixel, tap), dtype, "int16", self.width) for tap in pair]
-                if len(values) == 1:
-                    values.append(tirx.Broadcast(tirx.const(0, "int16"), self.width))
-                for side in range(2):
-                    order = [tirx.const(e, "int32") for e in self._order(4 * side)]
-                    product = self._madd(tirx.Shuffle(values, order), factors[side])
-                    where = slot(pixel, side)
-                    total = tirx.BufferLoad(acc, where) + product
-                    statements.append(tirx.BufferStore(acc, total, where))
-        for pixel in range(pixels):
-            sides = [tirx.BufferLoad(acc, slot(pixel, side)) for side in range(2)]
-            order = [
-                tirx.const(part // 2 + side * half + i, "int32")
-                for part in range(0, self.width, 8)
-                for side in range(2)
-                for i in range(4)
-            ]
-            total = tirx.Shuffle(sides, order) + start(0, self.width)
-            statements.append(tirx.BufferStore(acc, total, [ramp(pixel * self.width, self.width)]))
+                total = tirx.BufferLoad(acc, where(pixel, lane)) + madd
+                statements.append(tirx.BufferStore(acc, total, where(pixel, lane)))
+        for pixel in range(tile.pixels):
+            channels = [ramp(pixel * self.width, self.width)]
+            total = tirx.BufferLoad(acc, channels) + tile.start(0, self.width)
+            statements.append(tirx.BufferStore(acc, total, channels))
         return statements
 
-    def _madd(self, values: Any, factors: Any) -> Any:
-        name = {
-            8: "llvm.x86.sse2.pmadd.wd",
-            16: "llvm.x86.avx2.pmadd.wd",
-            32: "llvm.x86.avx512.pmaddw.d.512",
-        }[self.width]
-        return tirx.call_llvm_pure_intrin(f"int32x{self.width // 2}", name, values, factors)
+    def _interleaved(self, tile: TapTile, pixel: int, pair: tuple[int, ...], lane: int) -> Any:
+        """What a pair of taps reads for the channels from ``lane`` on, as int16."""
+        if len(pair) == 1:
+            value = tile.value(pixel, pair[0], lane, self.lanes)
+            wide = cast(value, tile.dtype, "int32", self.lanes)
+            return tirx.reinterpret(f"int16x{2 * self.lanes}", wide)
+        elements = [tile.value(pixel, tap, 0, self.width) for tap in pair]
+        channels = range(lane, lane + self.lanes)
+        order = [tirx.const(at, "int32") for c in channels for at in (c, c + self.width)]
+        return cast(tirx.Shuffle(elements, order), tile.dtype, "int16", 2 * self.lanes)
+
+
+def _pairs(taps: int) -> list[tuple[int, ...]]:
+    return [tuple(range(tap, min(tap + 2, taps))) for tap in range(0, taps, 2)]

@@ -108,6 +108,9 @@ def dot_bench() -> Bench:
     add("depthwise-lowest", 24, 24, groups=24, stride=(2, 2), zero=-128)
     add("depthwise-uint8", 19, 19, groups=19, dtype="uint8", zero=200, stride=(1, 2))
     add("depthwise-even", 16, 16, groups=16, kernel=(2, 2), padding=(0, 0, 1, 1), dilation=(2, 1))
+    add("depthwise-rows", 40, 40, groups=40, kernel=(4, 3), lowest=-127, dtype="uint8", zero=0)
+    add("depthwise-large", 24, 24, groups=24, kernel=(5, 5), padding=(2, 1, 2, 3), zero=-128)
+    add("depthwise-flat", 56, 56, groups=56, kernel=(1, 5), padding=(0, 2, 0, 2), image=(1, 2, 7))
     add("depthwise-tall", 9, 9, groups=9, kernel=(5, 1), padding=(4, 0, 4, 0), image=(1, 3, 5))
     for rows, depth, columns in ((1, 640, 40), (3, 37, 9), (9, 64, 16)):
         _dense(bench, f"dense-{rows}x{depth}x{columns}", rows, depth, columns, -128 + rows % 2)
