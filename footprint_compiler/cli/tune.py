@@ -185,8 +185,8 @@ def _draw(screen: Console, outcome: Outcome, folder: Path) -> None:
     tuned = [progress for progress in outcome.tasks if progress.unit_cost]
     before = sum((p.unit_cost or 0.0) * p.task.uses for p in tuned)
     after = sum((p.unit_cost or 0.0) * p.task.uses * p.best_ratio for p in tuned)
-    gain = f"{before / after:.2f} x" if after else "no measurement"
-    screen.print(f"tuned    {len(tuned)} of {len(outcome.tasks)} tasks, {gain} in all")
+    gain = f"{before / after:.2f} x in all" if after else "none was measured"
+    screen.print(f"tuned    {len(tuned)} of {len(outcome.tasks)} tasks, {gain}")
     screen.print(f"ended    {reasons[outcome.reason]} after {outcome.trials} trials")
     screen.print(f"records  {len(outcome.records)} new or better in {folder}", soft_wrap=True)
 

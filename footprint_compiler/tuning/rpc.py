@@ -45,15 +45,15 @@ class RpcRunner(ProgramRunner):
         self.tracker, self.key, self.host = (host, port), key, f"key {key}"
         self._worker = Worker()
         try:
-            socket.create_connection(self.tracker, CONNECT_S).close()
-            free = self._worker.call("free_servers", self.tracker, key, timeout_s=START_S)
-        except (OSError, TrialFailed) as failed:
+            self._greet()
+            known = self._worker.call("servers_of", self.tracker, key, timeout_s=START_S)
+        except TrialFailed as failed:
             self._worker.close()
             raise RunnerError(
-                f"no RPC tracker at {host}:{port}: {failed}",
+                failed.text,
                 "Start one with `python -m tvm.exec.rpc_tracker --host 0.0.0.0 --port 9190`.",
             ) from failed
-        if free == 0:
+        if known == 0:
             self._worker.close()
             raise RunnerError(
                 f"the tracker at {host}:{port} has no server with key {key}",
@@ -70,16 +70,36 @@ class RpcRunner(ProgramRunner):
         for attempt in range(ATTEMPTS):
             name = f"measure-{uuid.uuid4().hex}.so"
             try:
+                self._greet()
                 out, report = self._worker.call(
                     "rpc", self.tracker, self.key, library, job, name, timeout_s=self.timeout_s
                 )
             except TrialFailed as failed:
-                if attempt + 1 == ATTEMPTS:
-                    raise TrialFailed("runner", failed.text) from failed
-                continue
+                there = self._is_there()
+                if there and attempt + 1 < ATTEMPTS:
+                    continue
+                raise TrialFailed("runner" if there else "lost", failed.text) from failed
             (folder / "out.bin").write_bytes(out)
             (folder / "report.bin").write_bytes(report)
             return
+
+    def _is_there(self) -> bool:
+        """Whether the tracker answers and knows a server of the key, busy or not."""
+        try:
+            self._greet()
+            count = self._worker.call("servers_of", self.tracker, self.key, timeout_s=START_S)
+        except TrialFailed:
+            return False
+        return bool(count)
+
+    def _greet(self) -> None:
+        """TVM waits a minute for a tracker that has gone; this does not."""
+        try:
+            socket.create_connection(self.tracker, CONNECT_S).close()
+        except OSError as error:
+            host, port = self.tracker
+            text = f"no RPC tracker at {host}:{port}: {error.strerror or error}"
+            raise TrialFailed("lost", text) from error
 
     def close(self) -> None:
         """End the worker; servers and tracker stay."""

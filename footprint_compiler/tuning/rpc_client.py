@@ -36,9 +36,9 @@ def measure_remotely(
     return files[0], files[1]
 
 
-def free_servers(tracker: tuple[str, int], key: str) -> int:
-    """Servers with ``key`` that wait for work, as the tracker knows them."""
+def servers_of(tracker: tuple[str, int], key: str) -> int:
+    """Servers with ``key``, also those at work for others, as the tracker knows them."""
     from tvm import rpc
 
-    queues = rpc.connect_tracker(*tracker).summary()["queue_info"]
-    return int(queues.get(key, {}).get("free", 0))
+    known = rpc.connect_tracker(*tracker).summary()["server_info"]
+    return sum(str(one.get("key")) == f"server:{key}" for one in known)

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from footprint_compiler.errors import RunnerError
 from footprint_compiler.kernels.decisions import Choice
 from footprint_compiler.tuning.candidate import Built
 from footprint_compiler.tuning.journal import Journal
@@ -23,6 +24,8 @@ BATCH = 8
 MOST_IDLE = 3
 NOTICEABLE = 1.01
 """Ratio of costs below which nothing was gained."""
+MOST_LOST = 3
+"""Measurements in a row without a device that end a session."""
 CONFIRMED = Effort(samples=120, budget_ms=600)
 """How a best candidate is measured once more: a minimum of many is partly luck."""
 
@@ -134,6 +137,7 @@ class Session:
         self.start = clock()
         self.trials = 0
         self.note = ""
+        self._lost = 0
         self._decisions: dict[tuple[str, str], dict[str, Choice]] = {}
         self._replay(journal.past)
 
@@ -148,6 +152,7 @@ class Session:
 
         Raises:
             KeyboardInterrupt: the user's; what was measured is in the journal.
+            RunnerError: the device is gone; likewise.
         """
         self._confirm_past(on_best)
         while True:
@@ -207,8 +212,11 @@ class Session:
         try:
             progress.default = self.compiler.build(task, {}, "fpc_default")
             twin = self.compiler.build(task, {}, "fpc_candidate")
-            costs = self.runner.measure(progress.default, twin, Effort())
+            costs = self._run(progress.default, twin, Effort())
         except TrialFailed as failed:
+            progress.default = None
+            if failed.kind == "lost":
+                return False
             progress.state = "exhausted"
             self._keep(progress, Trial(task.key, {}, failure=f"{failed.kind}: {failed.text}"))
             return False
@@ -231,7 +239,7 @@ class Session:
                 return progress.kernels[kernel]
             costs = self._measure(progress, built, Effort())
         except TrialFailed as failed:
-            if failed.kind == "invalid":
+            if failed.kind in ("invalid", "lost"):
                 return None
             progress.kernels[kernel] = None
             failure = f"{failed.kind}: {failed.text}"
@@ -245,7 +253,22 @@ class Session:
         assert progress.default is not None
         if built.scratch_bytes > progress.default.scratch_bytes + progress.task.room_bytes:
             raise TrialFailed("scratch", f"{built.scratch_bytes} B of scratch break the plan")
-        return self.runner.measure(progress.default, built, effort)
+        return self._run(progress.default, built, effort)
+
+    def _run(self, default: Built, candidate: Built, effort: Effort) -> Costs:
+        """Raises TrialFailed, and RunnerError when the device has been gone for some time."""
+        try:
+            costs = self.runner.measure(default, candidate, effort)
+        except TrialFailed as failed:
+            self._lost = self._lost + 1 if failed.kind == "lost" else 0
+            if self._lost < MOST_LOST:
+                raise
+            raise RunnerError(
+                f"nothing to measure with any more: {failed.text}",
+                "All trials are kept; run the same command with --resume when it is back.",
+            ) from failed
+        self._lost = 0
+        return costs
 
     def _confirm(self, progress: Progress, on_best: Callable[[Progress], None]) -> None:
         """Measure the fastest candidate again, longer; keep it when it still is the fastest."""
@@ -258,8 +281,9 @@ class Session:
         try:
             built = self.compiler.build(progress.task, decisions, "fpc_candidate")
             costs = self._measure(progress, built, Effort() if self.runner.exact else CONFIRMED)
-        except TrialFailed:
-            progress.kernels[kernel] = None
+        except TrialFailed as failed:
+            if failed.kind != "lost":
+                progress.kernels[kernel] = None
             return
         progress.kernels[kernel] = costs.ratio
         if costs.ratio < progress.best_ratio * least:

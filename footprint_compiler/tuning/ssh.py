@@ -21,6 +21,8 @@ from footprint_compiler.tuning.trial import TrialFailed
 
 CONNECT_S = 15
 FILES = ("out.bin", "report.bin")
+NO_CONNECTION = 255
+"""Status of ssh itself, as opposed to that of the command on the device."""
 
 
 class SshRunner(ProgramRunner):
@@ -77,7 +79,7 @@ class SshRunner(ProgramRunner):
         limit = int(self.timeout_s)
         names = " ".join(FILES)
         script = (
-            f"cd {inside} && rm -f {names} && tar xf - && "
+            f"mkdir -p {inside} && cd {inside} && rm -f {names} && tar xf - && "
             "if command -v timeout >/dev/null; then limit='timeout "
             f"{limit}'; fi; $limit ./measure >&2 && tar cf - {names}"
         )
@@ -135,5 +137,6 @@ class SshRunner(ProgramRunner):
         if done.returncode:
             said = done.stderr.decode(errors="replace").strip().splitlines()
             reason = said[-1] if said else f"status {done.returncode}"
-            raise TrialFailed("crash", f"{self._address}: {reason}")
+            kind = "lost" if done.returncode == NO_CONNECTION else "crash"
+            raise TrialFailed(kind, f"{self._address}: {reason}")
         return done.stdout

@@ -20,13 +20,13 @@ LENGTH = struct.Struct("<Q")
 def serve(requests: BinaryIO, answers: BinaryIO) -> None:
     """Answer requests (function name, arguments) until there are no more."""
     from footprint_compiler.tuning.candidate import build_candidate
-    from footprint_compiler.tuning.rpc_client import free_servers, measure_remotely
+    from footprint_compiler.tuning.rpc_client import measure_remotely, servers_of
 
     known: dict[str, Callable[..., Any]] = {
         "build": build_candidate,
         "ping": lambda value: value,
         "rpc": measure_remotely,
-        "free_servers": free_servers,
+        "servers_of": servers_of,
     }
     while head := requests.read(LENGTH.size):
         name, arguments = pickle.loads(requests.read(LENGTH.unpack(head)[0]))

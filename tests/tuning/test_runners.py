@@ -123,7 +123,7 @@ def test_over_ssh(here, processes, tmp_path):
     sshd = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/sbin")
     if sshd is None or shutil.which("ssh") is None or os.geteuid() != 0:
         pytest.skip("needs sshd and ssh, and root to start sshd")
-    config = _loopback_sshd(Path(sshd), processes, tmp_path)
+    config, server = _loopback_sshd(Path(sshd), processes, tmp_path)
     runner = SshRunner(here, "root@board", config=config)
     default, candidate = pair(here)
     try:
@@ -135,16 +135,21 @@ def test_over_ssh(here, processes, tmp_path):
         broken = Built(b"", "fpc_candidate", candidate.arguments, 0, "", {})
         with pytest.raises(TrialFailed):
             runner.measure(default, broken, QUICK)
+        shutil.rmtree(place)  # as after a restart of the device
         assert runner.measure(default, candidate, QUICK).candidate > 0
+        end(server)
+        subprocess.run([*runner._ssh[:-1], "-O", "exit", "board"], check=True, capture_output=True)
+        with pytest.raises(TrialFailed) as failed:
+            runner.measure(default, candidate, QUICK)
+        assert failed.value.kind == "lost"
     finally:
         runner.close()
-    assert not place.exists()
     with pytest.raises(RunnerError, match="cannot reach root@nobody"):
         SshRunner(here, "root@nobody", config=config)
 
 
-def _loopback_sshd(sshd: Path, processes, folder: Path) -> Path:
-    """Starts sshd on loopback with keys of its own; returns a configuration for ssh."""
+def _loopback_sshd(sshd: Path, processes, folder: Path) -> tuple[Path, subprocess.Popen[bytes]]:
+    """Starts sshd on loopback with keys of its own; returns a configuration for ssh, and sshd."""
     for name in ("host", "user"):
         command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
         subprocess.run(command, check=True)
@@ -156,7 +161,7 @@ def _loopback_sshd(sshd: Path, processes, folder: Path) -> Path:
         encoding="utf-8",
     )
     Path("/run/sshd").mkdir(exist_ok=True)
-    processes(sshd, "-D", "-f", settings)
+    server = processes(sshd, "-D", "-f", settings)
     wait_for(port)
     config = folder / "ssh_config"
     common = f"  HostName 127.0.0.1\n  IdentityFile {folder}/user\n  StrictHostKeyChecking no\n"
@@ -165,7 +170,7 @@ def _loopback_sshd(sshd: Path, processes, folder: Path) -> Path:
         f"Host board\n{common}  Port {port}\nHost nobody\n{common}  Port {closed}\n",
         encoding="utf-8",
     )
-    return config
+    return config, server
 
 
 def test_a_farm_with_a_server_that_dies(here, processes):
@@ -173,8 +178,8 @@ def test_a_farm_with_a_server_that_dies(here, processes):
         pytest.skip("TVM's RPC tracker needs the package tornado")
     port = free_port()
     python = (sys.executable, "-m")
-    processes(*python, "tvm.exec.rpc_tracker", "--host", "127.0.0.1", "--port", port,
-              "--port-end", port + 1)  # fmt: skip
+    tracker = processes(*python, "tvm.exec.rpc_tracker", "--host", "127.0.0.1", "--port", port,
+                        "--port-end", port + 1)  # fmt: skip
     wait_for(port)
     servers = []
     for _ in range(2):
@@ -184,16 +189,21 @@ def test_a_farm_with_a_server_that_dies(here, processes):
                       "--port-end", own + 1, "--tracker", f"127.0.0.1:{port}", "--key", "here")
         )  # fmt: skip
     runner = _farm_runner(here, port)
+    with pytest.raises(RunnerError, match="no server with key other"):
+        make_runner(f"rpc://127.0.0.1:{port}?key=other", here)
     default, candidate = pair(here)
     try:
         assert runner.measure(default, candidate, QUICK).ratio > 0
         end(servers[0])
         for _ in range(3):
             assert runner.measure(default, candidate, QUICK).unit == "us"
+        end(tracker)
+        end(servers[1])
+        with pytest.raises(TrialFailed) as failed:
+            runner.measure(default, candidate, QUICK)
+        assert failed.value.kind == "lost"
     finally:
         runner.close()
-    with pytest.raises(RunnerError, match="no server with key other"):
-        make_runner(f"rpc://127.0.0.1:{port}?key=other", here)
     with pytest.raises(RunnerError, match="no RPC tracker"):
         make_runner(f"rpc://127.0.0.1:{free_port()}?key=here", here)
 

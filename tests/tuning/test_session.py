@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from footprint_compiler.errors import OutputError, TuningRecordError
+from footprint_compiler.errors import OutputError, RunnerError, TuningRecordError
 from footprint_compiler.tuning.journal import Journal, SessionKey
 from footprint_compiler.tuning.progress import SessionState, Watcher
 from footprint_compiler.tuning.schedule import hope, next_task, recent_gain
 from footprint_compiler.tuning.session import Limits, Progress, Session
+from footprint_compiler.tuning.trial import TrialFailed
 from tests.tuning.fakes import Clock, FakeCompiler, FakeRunner, FakeSearch, make_task
 
 KEY = SessionKey("sha", "machine", "tvm", 1, "fake us", 0)
@@ -97,6 +98,38 @@ def test_a_failure_costs_one_trial(tmp_path):
     assert progress.failures == sum(n % 2 for n in range(1, progress.trials + 1))
     assert progress.best is not None
     assert progress.best[0]["n"] in (12, 14)
+
+
+def test_a_device_that_is_away_for_a_moment_costs_no_trial(tmp_path):
+    class Flickering(FakeRunner):
+        def measure(self, default, candidate, effort):
+            self.calls = getattr(self, "calls", 0) + 1
+            if self.calls % 3:
+                raise TrialFailed("lost", "no route to host")
+            return super().measure(default, candidate, effort)
+
+    session = start(tmp_path, Flickering(valley), limits=Limits(trials=6, seconds=1e9))
+    assert session.run(lambda _: None) == "trials"
+    assert session.tasks[0].failures == 0
+    assert len(session.tasks[0].ratios) == 6
+
+
+def test_a_device_that_is_gone_ends_the_session_and_no_candidate_is_blamed(tmp_path):
+    class Dying(FakeRunner):
+        def measure(self, default, candidate, effort):
+            if len(self.measured) >= 4:
+                raise TrialFailed("lost", "no route to host")
+            return super().measure(default, candidate, effort)
+
+    session = start(tmp_path, Dying(valley))
+    with pytest.raises(RunnerError, match="any more: no route to host"):
+        session.run(lambda _: None)
+    session.close()
+    assert session.trials == 3
+    again = start(tmp_path, FakeRunner(valley), resume=True)
+    assert (again.trials, again.tasks[0].failures) == (3, 0)
+    again.run(lambda _: None)
+    assert again.tasks[0].best[0] == {"n": 13}
 
 
 def test_a_default_that_cannot_be_measured_gives_up_its_task_only(tmp_path):
