@@ -117,6 +117,7 @@ LAYERS = [
     _depthwise("channels_2", (1, 7, 8, 6), stride=(2, 2), padding=(0, 0, 1, 1), clip=RELU6),
     _depthwise("channels_2_odd", (1, 7, 7, 3), stride=(2, 2), padding=SAME),
     _depthwise("channels_2_inside", (1, 5, 9, 4), stride=(1, 2), clip=RELU),
+    _depthwise("rows_below", (1, 8, 5, 3), stride=(2, 2), padding=(1, 1, 2, 1)),
     _depthwise("narrow", (1, 3, 2, 5), padding=SAME, clip=RELU),
     _depthwise("large_kernel", (1, 6, 6, 4), (5, 5), padding=(2, 2, 2, 2), clip=RELU),
     _depthwise("channels_residual", (1, 5, 5, 4), padding=SAME, residual=True),
