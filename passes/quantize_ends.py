@@ -5,7 +5,7 @@
 The arithmetic stays what it was (``kernels.quantize_linear``); only who generates it changes. What
 is quantized after a float kernel stays an elementwise operator, so that it can join that kernel and
 no float tensor is stored. Not matched: several scales, codes of other types than int8, scales out
-of the range of ``kernels.c.float_ends``, and cores without C kernels.
+of the range of ``kernels.c.float_ends``, and cores without C kernels for how they compute floats.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class QuantizeEnds:
 
     def run(self, module: Any, ctx: PassContext) -> Any:
         """Rewrite ``main``."""
-        if not self.machine.c_unit:
+        if not self.machine.c_unit or (_has_unit(ctx) and not self.machine.c_float):
             return module
         main = module["main"]
         arithmetic = arithmetic_of(self.machine.c_unit, self.machine.c_float)
@@ -93,6 +93,11 @@ class QuantizeEnds:
             return rebuilder.emit(new) if isinstance(new, _BOUND) else new
 
         return rebuilder.run(visit, rebuilder.renamed, lambda var: var)
+
+
+def _has_unit(ctx: PassContext) -> bool:
+    """Whether the core computes floats by instructions."""
+    return ctx.target is not None and ctx.target.tvm.get("mfloat-abi") == "hard"
 
 
 def _is_plain(value: Any, name: str) -> bool:

@@ -8,6 +8,7 @@ an ordinary convolution with stride 1 over the input. Nothing is inserted betwee
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import gcd
 from typing import Any
@@ -20,7 +21,7 @@ from footprint_compiler.kernels.tir import index, seq
 
 
 @dataclass(frozen=True)
-class _Axis:
+class PhaseAxis:
     """One phase along one axis: which taps, and the convolution that they make."""
 
     taps: tuple[int, ...]
@@ -29,22 +30,42 @@ class _Axis:
     count: int
 
 
-def _phase(offset: int, out: int, kernel: int, stride: int, dilation: int, before: int) -> _Axis:
+def _phase(
+    offset: int, out: int, kernel: int, stride: int, dilation: int, before: int
+) -> PhaseAxis:
     count = -(-(out - offset) // stride)
     taps = [i for i in range(kernel) if (offset + before - i * dilation) % stride == 0]
     if not taps:
-        return _Axis((), 1, 0, count)
+        return PhaseAxis((), 1, 0, count)
     step = stride // gcd(stride, dilation) * dilation // stride
     first = (offset + before - taps[0] * dilation) // stride
-    return _Axis(tuple(reversed(taps)), max(step, 1), (len(taps) - 1) * step - first, count)
+    return PhaseAxis(tuple(reversed(taps)), max(step, 1), (len(taps) - 1) * step - first, count)
+
+
+def phases(shape: ConvShape) -> Iterator[tuple[int, int, PhaseAxis, PhaseAxis]]:
+    """(first row, first column, along rows, along columns) of every phase."""
+    for row in range(min(shape.stride[0], shape.out_height)):
+        for column in range(min(shape.stride[1], shape.out_width)):
+            rows, columns = (
+                _phase(
+                    at,
+                    out,
+                    shape.kernel[i],
+                    shape.stride[i],
+                    shape.dilation[i],
+                    shape.padding[i],
+                )
+                for i, (at, out) in enumerate(((row, shape.out_height), (column, shape.out_width)))
+            )
+            yield row, column, rows, columns
 
 
 @dataclass(frozen=True)
 class _Part:
     row: int
     column: int
-    rows: _Axis
-    columns: _Axis
+    rows: PhaseAxis
+    columns: PhaseAxis
     emitter: ConvEmitter
     offset: int
 
@@ -64,38 +85,24 @@ class ConvTransposeEmitter:
         self.shape = shape
         self.parts: list[_Part] = []
         offset = 0
-        for row in range(min(shape.stride[0], shape.out_height)):
-            for column in range(min(shape.stride[1], shape.out_width)):
-                rows, columns = (
-                    _phase(
-                        at,
-                        out,
-                        shape.kernel[i],
-                        shape.stride[i],
-                        shape.dilation[i],
-                        shape.padding[i],
-                    )
-                    for i, (at, out) in enumerate(
-                        ((row, shape.out_height), (column, shape.out_width))
-                    )
-                )
-                small = ConvShape(
-                    shape.batch,
-                    shape.in_height,
-                    shape.in_width,
-                    shape.in_channels,
-                    rows.count,
-                    columns.count,
-                    shape.out_channels,
-                    (max(1, len(rows.taps)), max(1, len(columns.taps))),
-                    (1, 1),
-                    (rows.dilation, columns.dilation),
-                    (rows.before, columns.before, 0, 0),
-                    shape.groups,
-                )
-                emitter = ConvEmitter(small, machine, dtype, acc_dtype, zero_point)
-                self.parts.append(_Part(row, column, rows, columns, emitter, offset))
-                offset += emitter.packed_elements
+        for row, column, rows, columns in phases(shape):
+            small = ConvShape(
+                shape.batch,
+                shape.in_height,
+                shape.in_width,
+                shape.in_channels,
+                rows.count,
+                columns.count,
+                shape.out_channels,
+                (max(1, len(rows.taps)), max(1, len(columns.taps))),
+                (1, 1),
+                (rows.dilation, columns.dilation),
+                (rows.before, columns.before, 0, 0),
+                shape.groups,
+            )
+            emitter = ConvEmitter(small, machine, dtype, acc_dtype, zero_point)
+            self.parts.append(_Part(row, column, rows, columns, emitter, offset))
+            offset += emitter.packed_elements
         self.packed_elements = offset
 
     @property

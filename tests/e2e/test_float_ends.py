@@ -1,4 +1,4 @@
-"""Float inputs and outputs of quantized models on each Cortex-M, on all kinds of floats."""
+"""Float inputs and outputs of quantized models on each microcontroller, on all kinds of floats."""
 
 from __future__ import annotations
 
@@ -14,7 +14,16 @@ from footprint_compiler.runners.machine import machine_of
 from footprint_compiler.runners.qemu import run_in_qemu
 from tests.frontend.harness import model
 
-CORES = ("cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55")
+CORES = (
+    "cortex-m0plus",
+    "cortex-m3",
+    "cortex-m4",
+    "cortex-m7",
+    "cortex-m33",
+    "cortex-m55",
+    "esp32-c3",
+    "esp32-p4",
+)
 #: Powers of two, of pixels, mantissas at both ends, tiny and huge.
 SCALES = (0.5, 1 / 255, 2 / 255, 0.0173, 3.7e-5, 1.9999999, 1.0000001, 1e-17, 1e17)
 ZEROS = (0, -5, -128, 127, 3, 1, -1, 64, 0)

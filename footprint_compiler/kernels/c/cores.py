@@ -69,4 +69,6 @@ def unit_for_constants(unit: str, arrays: Sequence[np.ndarray]) -> str:
     linear = weights.dtype == np.int8 and weights.ndim in (2, 4)
     if not linear or bias.dtype != np.int32 or bias.ndim != 1:
         return unit
+    if len(bias) != weights.shape[0 if weights.ndim == 4 else 1]:
+        return unit  # of a transposed convolution
     return unit + CROSSED if can_cross(weights, bias) else unit

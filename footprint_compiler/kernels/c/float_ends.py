@@ -1,8 +1,8 @@
 """Float inputs to int8 codes, and int8 codes to float outputs, for every core.
 
-``scalar`` divides and rounds by single instructions, ``vector`` does so for four numbers. ``soft``
-and ``soft-thumb1`` work on the bits of the floats: exact as they are, at a tenth of what calls of a
-float library take.
+``scalar`` divides and rounds by single instructions, ``vector`` does so for four numbers; ``soft``
+and what begins like that work on the bits of floats: exact as they are, at a tenth of what calls of
+a float library take.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ _FEATURES = {
     "vector": frozenset({"mve"}),
     "soft": frozenset({"soft"}),
     "soft-thumb1": frozenset({"soft", "thumb1"}),
+    "soft-rv32": frozenset({"soft", "rv32"}),
 }
 """How a core computes with floats -> switches of the templates."""
 
@@ -100,7 +101,7 @@ def arithmetic_of(unit: str, float_unit: str) -> str:
     """How a core with these sets of kernels, see ``cores``, computes with floats."""
     if float_unit:
         return "vector" if float_unit == "mve-f" else "scalar"
-    return "soft-thumb1" if unit == "thumb1" else "soft"
+    return f"soft-{unit}" if unit in ("thumb1", "rv32") else "soft"
 
 
 def has_dequantize(arithmetic: str) -> bool:

@@ -37,6 +37,7 @@ class CKernel:
             elementwise kernel reads as a whole.
         element: C type of the tensors: ``int8_t`` with constants in words, or ``float``.
         result: C type of the output where it is another one.
+        more: fields of the ``struct`` for further calls of the function, on the same tensors.
     """
 
     family: str
@@ -54,6 +55,7 @@ class CKernel:
     rows: tuple[int, ...] = ()
     element: str = "int8_t"
     result: str = ""
+    more: tuple[Mapping[str, int], ...] = ()
 
     @property
     def scratch(self) -> tuple[Scratch, ...]:

@@ -55,6 +55,8 @@ def row_work(shape: ConvShape, unit: str) -> float:
         1 and what rows add, relative to a kernel for as many even channels: that is what the
         instructions at once are estimated by.
     """
+    if shape.groups not in (1, shape.in_channels):
+        return 1.0  # its parts are worked on row by row anyway
     if shape.groups == 1:
         alone = shape.out_width % 2 == 1 and unit.startswith("dsp")
         return (shape.out_width + 1) / shape.out_width if alone else 1.0

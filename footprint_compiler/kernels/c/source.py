@@ -64,6 +64,8 @@ def render_source(kernels: Mapping[str, CKernel], small: bool = False) -> str:
         tall = max(kernel.layer.get("kernel_height", 1) for kernel in own)
         # Helpers are shared by all families and follow the switches of the whole model.
         text.append(_render(f"{name}.c", features | (everything & _SHARED), tall))
+        if "parts" in features:
+            text.append(_render("conv_parts.c", features, tall))
     text += [_wrapper(symbol, kernel) for symbol, kernel in kernels.items()]
     return "".join(text)
 
@@ -78,6 +80,8 @@ def _render(name: str, features: frozenset[str], kernel_rows: int) -> str:
 
 def _wrapper(symbol: str, kernel: CKernel) -> str:
     """The function that the entry point calls: one layer's numbers for the shared function."""
+    if kernel.function == "conv_parts":
+        return _parts_wrapper(symbol, kernel)
     values = ", ".join(f".{name} = {value}" for name, value in kernel.layer.items())
     integer = kernel.element == "int8_t"
     parameters = [f"const {kernel.element} *x{i}" for i in range(len(kernel.inputs))]
@@ -120,6 +124,28 @@ def _wrapper(symbol: str, kernel: CKernel) -> str:
         f"    static const struct {struct} layer = {{{values}}};\n\n{body}"
         f"    {kernel.function}({', '.join(arguments)});\n}}\n"
     )
+
+
+def _parts_wrapper(symbol: str, kernel: CKernel) -> str:
+    """The same for a kernel that calls its function for one part of the output after the other."""
+    layers = (kernel.layer, *kernel.more)
+    values = ", ".join(
+        "{" + ", ".join(f".{name} = {value}" for name, value in layer.items()) + "}"
+        for layer in layers
+    )
+    row = ", int32_t row" if kernel.by_row else ""
+    rows = "row, row + 1" if kernel.by_row else "0, layers[part].out_height"
+    head = f"void {symbol}(const int8_t *x0, const int32_t *w, int8_t *y, void *scratch{row})"
+    lines = [f"static const struct parts layers[] = {{{values}}};", ""]
+    if kernel.by_row:
+        lines.append(f"y += ring_row(row, {kernel.rows[0]}) * layers[0].row_step;")
+    lines += [
+        f"for (int32_t part = 0; part < {len(layers)}; part++) {{",
+        f"    conv_parts(&layers[part], x0, w, y, scratch, {rows});",
+        "}",
+    ]
+    body = "".join(f"    {line}\n" if line else "\n" for line in lines)
+    return f"\n{head};\n{head}\n{{\n{body}}}\n"
 
 
 _ELEMENTWISE = frozenset({"add", "dequantize", "lookup", "multiply", "quantize"})

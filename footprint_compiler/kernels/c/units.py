@@ -12,6 +12,7 @@ from footprint_compiler.kernels.c.kernel import CKernel
 from footprint_compiler.kernels.c.layer import Rings, conv_shape
 from footprint_compiler.kernels.c.multiply import whole_operands
 from footprint_compiler.kernels.c.operator import Operator, read_operator
+from footprint_compiler.kernels.c.parts import Products, grouped, transposed
 from footprint_compiler.kernels.c.row_work import row_work
 from footprint_compiler.streaming.window import Window
 
@@ -33,6 +34,12 @@ _COMMON: dict[str, Callable[[Operator, Rings | None], CKernel | None]] = {
     "quantize_linear": quantize,
 }
 """Generators of all sets of kernels."""
+
+_IN_PARTS: dict[str, Callable[[Operator, Rings | None, Products], CKernel | None]] = {
+    "quantized_conv2d": grouped,
+    "quantized_conv2d_transpose": transposed,
+}
+"""Generators that build on the products of a set."""
 
 _WHOLE_OPERANDS: dict[str, Callable[[Operator], tuple[int, ...]]] = {
     "quantized_add": lambda _: (0, 1),
@@ -61,8 +68,15 @@ def c_kernel(func: Any, unit: str, rings: Rings | None = None) -> CKernel | None
 
 def generate(operator: Operator, unit: str, rings: Rings | None = None) -> CKernel | None:
     """The C kernel of an operator, or None; arguments as of ``c_kernel``."""
-    generator = {**_COMMON, **_GENERATORS[unit]}.get(operator.name)
-    return generator(operator, rings) if generator else None
+    generators = {**_COMMON, **_GENERATORS[unit]}
+    generator = generators.get(operator.name)
+    kernel = generator(operator, rings) if generator else None
+    if kernel is not None or operator.name not in _IN_PARTS or unit == "rv32":
+        return kernel
+    if operator.name == "quantized_conv2d_transpose":  # its sums are along other axes of weights
+        generators = _GENERATORS[unit.removesuffix(CROSSED)]
+    products = generators["quantized_matmul"]
+    return _IN_PARTS[operator.name](operator, rings, lambda rows: products(rows, None))
 
 
 def stays_apart(func: Any, unit: str) -> bool:

@@ -15,7 +15,7 @@ from footprint_compiler.quant.fixed_point import (
     saturate,
     shift_right_rounded,
 )
-from tests.kernels.reference import conv2d
+from tests.kernels.reference import conv2d, conv2d_transpose
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,13 @@ class Layer:
     over: bool = False
 
     @property
+    def _channels(self) -> int:
+        return int(self.w.shape[0] if self.w.ndim == 4 else self.w.shape[1])
+
+    @property
     def constants(self) -> tuple[np.ndarray, np.ndarray, Multiplier]:
         """Weights, biases and multipliers, different for each channel."""
-        channels = self.w.shape[0] if self.w.ndim == 4 else self.w.shape[1]
+        channels = self._channels
         rng = np.random.default_rng(channels)
         bias = rng.integers(-500, 500, channels).astype(np.int32)
         factors = self.scale * (1 + np.arange(channels) % 7) / 7
@@ -83,6 +87,36 @@ class Layer:
         name = "quantized_conv2d" if w.ndim == 4 else "quantized_matmul"
         shapes = (self.x.shape, w.shape, bias.shape, bias.shape, self.result.shape)
         return Operator(name, arguments, shapes, ("int8", "int8", "int32", "int32", "int8"))
+
+
+@dataclass(frozen=True)
+class Transposed(Layer):
+    """A transposed convolution; ``w`` is (C, O/groups, KH, KW).
+
+    Attributes:
+        more: rows and columns added at the end.
+    """
+
+    more: tuple[int, int] = (0, 0)
+
+    @property
+    def _channels(self) -> int:
+        return int(self.w.shape[1]) * self.groups
+
+    @property
+    def result(self) -> np.ndarray:
+        """The definition, in int64."""
+        w, bias, multiplier = self.constants
+        x = self.x.astype(np.int64) - self.zero_point
+        geometry = (self.stride, self.padding, self.more, self.dilation, self.groups)
+        total = conv2d_transpose(x, w, *geometry).astype(np.int64)
+        return saturate(requantize(total + bias, multiplier), *self.out).astype(np.int8)
+
+    def operator(self) -> Operator:
+        """As ``lower-qdq`` says it."""
+        conv = super().operator()
+        arguments = {**conv.arguments, "out": list(self.result.shape)}
+        return replace(conv, name="quantized_conv2d_transpose", arguments=arguments)
 
 
 @dataclass(frozen=True)
@@ -187,6 +221,13 @@ def conv(
     return Layer(name, _codes(rng, *image), _codes(rng, *filters) // np.int8(divisor), **more)
 
 
+def transposed(
+    name: str, image: tuple[int, ...], filters: tuple[int, ...], divisor: int = 1, **more: Any
+) -> Transposed:
+    rng = np.random.default_rng(len(name))
+    return Transposed(name, _codes(rng, *image), _codes(rng, *filters) // np.int8(divisor), **more)
+
+
 def total(name: str, shape: tuple[int, ...], *rest: Any, **more: Any) -> Sum:
     rng = np.random.default_rng(len(name))
     return Sum(name, _codes(rng, *shape), _codes(rng, *shape), *rest, **more)
@@ -243,10 +284,30 @@ _PLAIN = [
     depthwise("stride 3", (1, 10, 10, 9), (2, 2), stride=(3, 3), divisor=64, scale=1.7),
     depthwise("stride over rows", (1, 9, 6, 4), (1, 3), stride=(2, 1), padding=(0, 1, 0, 1)),
 ]
+_GROUPED = [
+    conv("two groups", (1, 5, 6, 16), (16, 8, 3, 3), groups=2, padding=_SAME, zero_point=-7),
+    conv("four groups", (1, 6, 5, 24), (32, 6, 3, 3), groups=4, stride=(2, 2), zero_point=120),
+    conv("groups of pixels", (1, 3, 3, 64), (32, 32, 1, 1), groups=2, out=(3, -90, 77)),
+    conv(
+        "dilated groups", (1, 7, 7, 12), (20, 6, 3, 3), 4, groups=2, dilation=(2, 2), padding=_SAME
+    ),
+    conv(
+        "a row of groups", (1, 1, 9, 14), (26, 7, 1, 5), groups=2, padding=(0, 2, 0, 2), scale=1.2
+    ),
+]
+_TRANSPOSED = [
+    transposed("doubled", (1, 4, 5, 16), (16, 16, 2, 2), stride=(2, 2), zero_point=-3),
+    transposed("doubled smoothly", (1, 3, 4, 16), (16, 16, 4, 4), stride=(2, 2), padding=_SAME),
+    transposed("with a row more", (1, 3, 3, 18), (18, 15, 3, 3), 2, stride=(2, 2), padding=_SAME,
+               more=(1, 1), out=(-5, -100, 100)),
+    transposed("holes", (1, 3, 3, 16), (16, 16, 1, 1), stride=(2, 3), zero_point=9),
+    transposed("apart", (1, 4, 4, 16), (16, 16, 2, 3), dilation=(2, 1), stride=(1, 2)),
+    transposed("in groups", (1, 3, 4, 32), (32, 16, 3, 2), groups=2, zero_point=-128),
+]  # fmt: skip
 _NARROW = [
     replace(layer, name=f"{layer.name} above -128", w=np.maximum(layer.w, -127))
-    for layer in _PLAIN
-    if layer.groups == 1 and layer.w.min() == -128
+    for layer in (*_PLAIN, *_GROUPED, *_TRANSPOSED)
+    if layer.groups < layer.x.shape[-1] and layer.w.min() == -128
 ]
 _BY_ROW = {
     "three channels": (3, 2),
@@ -261,6 +322,10 @@ _BY_ROW = {
     "stride 3": (2, 1),
     "seven columns": (7, 2),
     "five by two": (5, 1),
+    "two groups": (3, 2),
+    "four groups": (4, 1),
+    "groups of pixels": (1, 1),
+    "dilated groups": (5, 3),
 }
 SUMS = [
     total("halves", (1, 3, 5, 7), (0, 0), (1, 1), 1, over=True),
@@ -284,9 +349,11 @@ LAYERS = [
     replace(PRODUCTS[1], name="by channels by row", ring=(1, 3)),
     *_PLAIN,
     *_NARROW,
+    *_GROUPED,
+    *_TRANSPOSED,
     *(
         replace(layer, name=f"{layer.name} by row", ring=_BY_ROW[own], over=False)
-        for layer in (*_PLAIN, *_NARROW)
+        for layer in (*_PLAIN, *_GROUPED, *_NARROW)
         for own in [layer.name.removesuffix(" above -128")]
         if own in _BY_ROW
     ),
