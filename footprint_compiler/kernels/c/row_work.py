@@ -40,6 +40,12 @@ _COSTS = {
     "rv32": _Costs(row=45, column=3.5, tap=3, pixel=16, weight=2),
 }
 
+_ALONE = {"dsp": 2, "dsp-wide": 2, "dsp-small": 2, "mve": 1.25, "thumb1": 2, "thumb2": 1.3}
+"""Instructions of a pixel alone relative to those of one of a pair, in a convolution."""
+
+_ONLY = 1.35
+"""The same where all rows have one pixel, and the core a kernel for that."""
+
 _UNEVEN = _Costs(row=67, column=25.5, tap=6, pixel=69, weight=6)
 """With SMLAD, where channels are no multiple of four and are expanded byte by byte."""
 
@@ -58,8 +64,9 @@ def row_work(shape: ConvShape, unit: str) -> float:
     if shape.groups not in (1, shape.in_channels):
         return 1.0  # its parts are worked on row by row anyway
     if shape.groups == 1:
-        alone = shape.out_width % 2 == 1 and unit.startswith("dsp")
-        return (shape.out_width + 1) / shape.out_width if alone else 1.0
+        width, rest = shape.out_width, shape.out_width % 2
+        alone = _ONLY if width == 1 and unit == "thumb1" else _ALONE.get(unit, 1)
+        return (width - rest + rest * alone) / width
     costs = usual = _COSTS[unit]
     if unit in ("dsp", "dsp-wide") and shape.in_channels % 4:
         costs = _UNEVEN

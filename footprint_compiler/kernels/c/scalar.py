@@ -34,7 +34,7 @@ from footprint_compiler.kernels.c.weights import WORD, scaled, sized, words
 _OUTPUT = 4
 """Parameter index of the output: after the input, weights, biases and mantissas."""
 
-_TOGETHER = {"thumb1": 1, "thumb2": 2, "rv32": 4}
+_TOGETHER = {"thumb1": 2, "thumb2": 2, "rv32": 4}
 """Pixels that a core computes at once."""
 
 _MANY = {2: "twice", 4: "fourfold"}
@@ -70,7 +70,12 @@ def _convolution(layer: Linear, rings: Rings | None, core: str) -> CKernel | Non
     pixels = flat.out_width * (flat.out_height if rings is None else 1)
     together = _TOGETHER[core]
     features |= {_MANY[together]} if pixels >= together > 1 else set()
-    if core == "thumb2":
+    scratch = layer.depth * min(pixels, together)
+    if core == "thumb1":
+        features |= {"single"} if pixels == 1 else set()
+        features |= {"shift"} if codes.left else set()
+        scratch = layer.depth if pixels == 1 else 12 * -(-layer.depth // 2)
+    elif core == "thumb2":
         features |= {"single"} if pixels == 1 or (rings is not None and pixels % 2) else set()
     elif core == "rv32":
         features |= {"single"} if pixels % 4 else set()
@@ -82,43 +87,64 @@ def _convolution(layer: Linear, rings: Rings | None, core: str) -> CKernel | Non
         {
             **window_fields(flat, rings, _OUTPUT),
             "depth": layer.depth,
+            "step": 2 if core == "thumb1" and pixels > 1 else 1,
             **code_fields(codes, codes.zero_point),
         },
         inputs=(0,),
         constants=(1, 2, 3),
-        pack=_by_tap(layer, core),
+        pack=_by_pairs(layer, pixels == 1) if core == "thumb1" else _by_tap(layer),
         features=frozenset(features),
-        scratch_bytes=layer.depth * min(pixels, together),
+        scratch_bytes=scratch,
         in_place=(0,) if same else (),
         macs=shape.macs,
         by_row=rings is not None,
     )
 
 
-def _by_tap(layer: Linear, core: str) -> Pack:
-    """left and three zeros, then by four channels: biases, four weights by tap, mantissas.
-
-    Without ``thumb1`` shift and multipliers of ``scaled`` stand in their place. With u = x + 128
-    and v = w + 128, sum (x - z) w = sum u v - 128 sum u - (128 + z) sum w; without ``thumb1`` it is
-    sum x w - z sum w.
+def _by_tap(layer: Linear) -> Pack:
+    """shift and three zeros, then by four channels: biases less the zero point's share, four
+    weights by tap, multipliers of ``scaled``.
     """
-    more = 128 if core == "thumb1" else 0
 
     def pack(constants: Sequence[np.ndarray]) -> np.ndarray:
         weights, bias, mantissa = constants
         matrix = sized(layer.matrix(weights).astype(np.int64), 0, 4)
-        share = (layer.codes.zero_point + more) * matrix.sum(axis=1)
-        folded = sized(bias.astype(np.int64), 0, 4) - share
-        taps = (matrix + more).reshape(-1, 4, layer.depth).transpose(0, 2, 1)
-        blocks = words(taps.astype(np.uint8).view(np.int8).copy()).reshape(len(taps), -1)
-        left, factors = layer.codes.left, mantissa
-        if core != "thumb1":
-            left, factors = scaled(mantissa, left)
-        sides = [folded.reshape(-1, 4), sized(factors, 0, 4).reshape(-1, 4)]
-        body = np.concatenate([sides[0], blocks, sides[1]], axis=1)
-        return np.concatenate([[left, 0, 0, 0], body.ravel()]).astype(WORD)
+        folded = sized(bias.astype(np.int64), 0, 4) - layer.codes.zero_point * matrix.sum(axis=1)
+        shift, factors = scaled(mantissa, layer.codes.left)
+        taps = matrix.reshape(-1, 4, layer.depth).transpose(0, 2, 1)
+        return _block(shift, folded, taps, factors)
 
     return pack
+
+
+def _by_pairs(layer: Linear, single: bool) -> Pack:
+    """left and three zeros, then by four channels: biases less the zero point's share and plus
+    the pairs of taps, two weights of each by pairs of taps, mantissas.
+
+    Weights are stored as bytes v = w + 128. A kernel of a ``single`` pixel reads u = x + 128, too,
+    and from sum (x - z) w = sum u v - 128 sum u - (128 + z) sum w it subtracts sum u itself; its
+    biases are not counted up.
+    """
+    share = layer.codes.zero_point + (128 if single else 0)
+
+    def pack(constants: Sequence[np.ndarray]) -> np.ndarray:
+        weights, bias, mantissa = constants
+        matrix = sized(layer.matrix(weights).astype(np.int64), 0, 4)
+        folded = sized(bias.astype(np.int64), 0, 4) - share * matrix.sum(axis=1)
+        pairs = sized(matrix, 1, 2).reshape(len(matrix) // 4, 4, -1, 2).transpose(0, 2, 1, 3)
+        stored = (pairs + 128).astype(np.uint8).view(np.int8)
+        begin = folded if single else folded + pairs.shape[1]
+        return _block(layer.codes.left, begin, stored, mantissa)
+
+    return pack
+
+
+def _block(first: int, bias: np.ndarray, taps: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    """``first`` and three zeros, then by four channels: biases, bytes of ``taps``, factors."""
+    blocks = words(taps.reshape(len(taps), -1))
+    sides = [sized(side, 0, 4).reshape(-1, 4) for side in (bias, factors)]
+    body = np.concatenate([sides[0], blocks, sides[1]], axis=1)
+    return np.concatenate([[first, 0, 0, 0], body.ravel()]).astype(WORD)
 
 
 def _depthwise(layer: Linear, rings: Rings | None, core: str) -> CKernel | None:
