@@ -108,6 +108,11 @@ def _depthwise(layer: Linear, rings: Rings | None) -> CKernel | None:
         return None
     if rings is None:
         shape = along_rows(shape)
+    features = set(codes.features) | row_features(rings)
+    features |= {"shift"} if codes.left else set()
+    three = shape.stride[1] if shape.kernel == (3, 3) and shape.stride[1] < 3 else 0
+    features |= {f"three{three}" if three else "other"}
+    features |= {"odd"} if shape.out_width % 2 else set()
     columns = max(
         shape.padding[1] + shape.in_width,
         (shape.out_width - 1) * shape.stride[1] + shape.kernel[1],
@@ -119,12 +124,13 @@ def _depthwise(layer: Linear, rings: Rings | None) -> CKernel | None:
         {
             **window_fields(shape, rings, _OUTPUT),
             "pitch": 8 * columns,
+            "three": three,
             **code_fields(codes, codes.zero_point),
         },
         inputs=(0,),
         constants=(1, 2, 3),
         pack=_by_eight_channels(layer),
-        features=row_features(rings),
+        features=frozenset(features),
         scratch_bytes=16 * columns * shape.kernel[0],
         in_place=(0,) if rings is None and same_image(shape) else (),
         macs=shape.macs,

@@ -70,7 +70,7 @@ def render_source(kernels: Mapping[str, CKernel], small: bool = False) -> str:
     return "".join(text)
 
 
-_SHARED = frozenset({"clamp", "uneven", "thumb1", "rv32", "small"})
+_SHARED = frozenset({"clamp", "shift", "uneven", "thumb1", "rv32", "small"})
 
 
 def _render(name: str, features: frozenset[str], kernel_rows: int) -> str:
