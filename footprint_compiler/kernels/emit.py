@@ -16,7 +16,7 @@ from footprint_compiler.kernels.c.units import c_kernel, row_windows
 from footprint_compiler.kernels.conv import ConvShape
 from footprint_compiler.kernels.conv_rows import conv_rows
 from footprint_compiler.kernels.conv_transpose import ConvTransposeEmitter
-from footprint_compiler.kernels.decisions import tunable
+from footprint_compiler.kernels.decisions import bound, tunable
 from footprint_compiler.kernels.depthwise_int8 import DepthwiseEmitter
 from footprint_compiler.kernels.dot_units import conv_emitter
 from footprint_compiler.kernels.fused import Fused, take_apart
@@ -28,6 +28,7 @@ from footprint_compiler.kernels.row_form import RowForm
 from footprint_compiler.kernels.stored_weights import StoredConvEmitter, stored_of
 from footprint_compiler.kernels.tir import FAMILY, index, prim_func, seq, unravel
 from footprint_compiler.kernels.window import WindowEmitter
+from footprint_compiler.kernels.written_in import is_in_c
 from footprint_compiler.streaming.window import Window
 
 Repack = Callable[[np.ndarray], np.ndarray]
@@ -66,7 +67,7 @@ def emit_kernel(func: Any, machine: Machine, constant_params: frozenset[int]) ->
         constant_params: indices of parameters that are compile-time constants.
     """
     c = c_kernel(func, machine.c_unit)
-    if c is not None and constant_params.issuperset(c.constants):
+    if c is not None and constant_params.issuperset(c.constants) and is_in_c():
         found = row_windows(func, machine.c_unit)
         return _in_c(lambda rings: c_kernel(func, machine.c_unit, rings), c, found)
     fused = take_apart(func)
@@ -91,6 +92,7 @@ def _in_c(
     if rows is None:
         return kernel
     height, windows, work = rows
+    generate = bound(generate)
 
     def emit(rings: Mapping[int, int]) -> Kernel:
         row = generate(rings)
@@ -108,7 +110,7 @@ def _float_conv(
         return None
     form = float_form(fused, shape, machine.c_float, constant_params)
     c = form(None)
-    if c is None:
+    if c is None or not is_in_c():
         return None
     windows = windows_by_row(fused, shape)
     work = float_row_work(shape, machine.c_float)
@@ -327,7 +329,7 @@ def _dense(
     shape = ConvShape(1, 1, rows, depth, 1, rows, columns, (1, 1))
     if machine.c_float and stored_of(fused.attrs) is None:
         c = float_dense(fused, shape, machine.c_float, constant_params)
-        if c is not None:
+        if c is not None and is_in_c():
             return _in_c(lambda _: None, c, None)
     dtypes = (str(a.dtype), str(b.dtype), fused.accumulator)
     emitter, packed = _emitter(fused, shape, machine, dtypes)

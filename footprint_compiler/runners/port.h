@@ -28,10 +28,12 @@ uint32_t port_hash_flash(void);
 
 void port_exit(int status) __attribute__((noreturn));
 
-/* In port_linux.c only: nanoseconds of a clock that never goes back, zeroed pages (NULL: there are
- * none), and another working directory (0: done). */
+/* In port_linux.c, and tuning/port_board.c: nanoseconds of a clock that never goes back, and zeroed
+ * memory (NULL: there is none). */
 uint64_t port_now_ns(void);
 void *port_map(size_t bytes);
+
+/* In port_linux.c only: another working directory (0: done). */
 int port_enter(const char *folder);
 
 /* call_on_stack.S: calls function(argument) with the stack pointer at `top`; returns its result. */

@@ -35,6 +35,7 @@ from footprint_compiler.runners.protocol import (
 )
 from footprint_compiler.runners.result import QEMU_COUNTER, RunResult
 from footprint_compiler.runtime.check import check_inputs
+from footprint_compiler.targets import Runner
 
 #: Debian package of each emulator.
 PACKAGES = {
@@ -62,10 +63,16 @@ def find_qemu(program: str) -> str:
     return path
 
 
-def _command(machine: Machine, qemu: str, executable: Path, plugin: list[str]) -> list[str]:
-    runner = machine.runner
-    if runner.kind == "qemu-user":
-        return [qemu, "-cpu", runner.cpu, *plugin, str(executable)]
+def emulator_command(
+    runner: Runner, qemu: str, cpu: str, executable: Path, plugin: list[str]
+) -> list[str]:
+    """How to start an emulator: user mode on ``cpu``, or the runner's board with semihosting.
+
+    Raises:
+        RunnerError: there is no startup code for the board.
+    """
+    if runner.kind != "qemu-system":
+        return [qemu, "-cpu", cpu, *plugin, str(executable)]
     find_board(runner.machine)
     board = ["-M", runner.machine, "-nographic", "-monitor", "none", "-serial", "none"]
     semihosting = ["-semihosting-config", "enable=on,target=native"]
@@ -110,7 +117,7 @@ def run_in_qemu(
     watched = trap_unaligned and machine.is_bare_metal and not machine.has_board
     if watched:
         plugin += alignment_arguments(qemu)
-    command = _command(machine, qemu, executable, plugin)
+    command = emulator_command(machine.runner, qemu, machine.runner.cpu, executable, plugin)
     found, values = _examine(artifact, command, request, timeout_s, watched=watched)
     if not count:
         return found
@@ -144,7 +151,7 @@ def run_profiled(
     )
     entries = "".join(f"{address}\n" for address in find_functions(executable, kernels))
     request = encode_request(arrays, 2, machine.must_align)
-    command = _command(machine, qemu, executable, plugin)
+    command = emulator_command(machine.runner, qemu, machine.runner.cpu, executable, plugin)
     return executable, _examine(artifact, command, request, timeout_s, entries)[1]
 
 

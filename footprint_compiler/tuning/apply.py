@@ -18,8 +18,8 @@ from footprint_compiler.tuning.records import Key, read_records, shipped_folder
 from footprint_compiler.tuning.workload import (
     MachineKey,
     describe,
+    kernel_hash,
     machine_key,
-    structural_hash,
     workload_key,
 )
 
@@ -56,7 +56,7 @@ class RecordsInForce:
         self._machine = machine
         self._versions = current_versions()
         self.applied: list[Applied] = []
-        self._by_func: list[tuple[Any, Applied]] = []
+        self._made: list[tuple[Kernel, Applied]] = []
 
     def make(
         self,
@@ -70,7 +70,7 @@ class RecordsInForce:
         with deciding(answers):
             default = emit(func, machine, constants)
         choices = any(len(question.options) > 1 for question in answers.asked.values())
-        if default.func is None or not choices:
+        if not choices:
             return default
         key = workload_key(func, constants, machine)
         record = self._records.get((key, self._machine, self._versions))
@@ -81,7 +81,7 @@ class RecordsInForce:
         used = record if record is not None and not reason else None
         applied = Applied(key, describe(func, default.family), used, reason)
         self.applied.append(applied)
-        self._by_func.append((kernel.func, applied))
+        self._made.append((kernel, applied))
         return kernel
 
     def schedule_of(self, kernel: Kernel) -> str:
@@ -90,8 +90,8 @@ class RecordsInForce:
 
     def record_of(self, kernel: Kernel) -> Record | None:
         """The record that made a kernel."""
-        for func, applied in self._by_func:
-            if kernel.func is func and applied.record is not None:
+        for made, applied in self._made:
+            if made is kernel and applied.record is not None:
                 return applied.record
         return None
 
@@ -108,7 +108,7 @@ def tuned_kernel(
     default: Kernel,
 ) -> Kernel | str:
     """The record's kernel, or why it is out of date."""
-    if structural_hash(default.func) != record.default_kernel:
+    if kernel_hash(default) != record.default_kernel:
         return "its record is older than the default schedule"
     answers = Answers(dict(record.decisions))
     try:
@@ -116,7 +116,7 @@ def tuned_kernel(
             kernel = emit(*arguments)
     except UnknownChoiceError:
         return "its record names a choice that no longer exists"
-    if structural_hash(kernel.func) != record.kernel:
+    if kernel_hash(kernel) != record.kernel:
         return "its record is older than the generator"
     return kernel
 

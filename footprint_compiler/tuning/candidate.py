@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
@@ -10,13 +10,16 @@ from typing import Any
 import numpy as np
 import tvm
 
+from footprint_compiler.codegen.c_kernels import compile_c_kernels
 from footprint_compiler.codegen.objects import compile_objects, lower_kernel
 from footprint_compiler.kernels.decisions import Answers, Choice, Question, deciding
 from footprint_compiler.kernels.emit import Kernel, emit_kernel
 from footprint_compiler.kernels.machine import Machine
+from footprint_compiler.program import Scratch
+from footprint_compiler.targets import Target
 from footprint_compiler.tensor import DTYPE_BYTES
 from footprint_compiler.tuning.protocol import INPUT, OUTPUT, SCRATCH, Argument
-from footprint_compiler.tuning.workload import structural_hash
+from footprint_compiler.tuning.workload import kernel_hash
 
 
 @dataclass(frozen=True)
@@ -27,13 +30,13 @@ class Source:
         func_json: the fused function, as ``tvm.ir.save_json`` writes it.
         machine: vector unit.
         constants: parameter index -> value, of one use of the kernel.
-        tvm_target: dict for ``tvm.target.Target``.
+        target: what it is compiled for.
     """
 
     func_json: str
     machine: Machine
     constants: Mapping[int, np.ndarray] = field(hash=False)
-    tvm_target: Mapping[str, Any] = field(hash=False)
+    target: Target = field(hash=False)
 
     def func(self) -> Any:
         """The function."""
@@ -57,7 +60,7 @@ class Built:
         object: ELF object that defines ``symbol``.
         arguments: what to call it with.
         scratch_bytes: sum over its scratch blocks.
-        kernel: structural hash of the emitted function.
+        kernel: hash of the emitted kernel, see ``kernel_hash``.
         decided: the answer to every question.
     """
 
@@ -95,29 +98,46 @@ def build_candidate(
     """
     func = source.func()
     emitted = emit_candidate(func, source.machine, frozenset(source.constants), decisions)
-    target = tvm.target.Target(dict(source.tvm_target))
-    lowered = lower_kernel(emitted.kernel.func, symbol, target)
-    (code,) = compile_objects({symbol: lowered}, target)
-    arrays = inputs_of(func, source.constants, seed)
-    repack = emitted.kernel.repack
-    arguments = []
-    for position, array in enumerate(arrays):
-        if position in repack:
-            array = np.ascontiguousarray(repack[position](array))
-        arguments.append(Argument(INPUT, array.nbytes, array.tobytes()))
+    code, scratch = _compile(emitted.kernel, symbol, source.target)
+    inputs = kernel_inputs(emitted.kernel, inputs_of(func, source.constants, seed))
+    arguments = [Argument(INPUT, array.nbytes, array.tobytes()) for array in inputs]
     output = func.params[-1]
     elements = prod(int(extent) for extent in output.shape)
     dtype = str(output.dtype)
     arguments.append(Argument(OUTPUT, elements * DTYPE_BYTES[dtype], dtype=_numpy_name(dtype)))
-    arguments += [Argument(SCRATCH, block.size_bytes) for block in lowered.scratch]
+    arguments += [Argument(SCRATCH, block.size_bytes) for block in scratch]
     return Built(
         code,
         symbol,
         tuple(arguments),
-        sum(block.size_bytes for block in lowered.scratch),
-        structural_hash(emitted.kernel.func),
+        sum(block.size_bytes for block in scratch),
+        kernel_hash(emitted.kernel),
         emitted.decided,
     )
+
+
+def _compile(kernel: Kernel, symbol: str, target: Target) -> tuple[bytes, Sequence[Scratch]]:
+    """(ELF object, scratch blocks)."""
+    if kernel.c is not None:
+        (code,) = compile_c_kernels({symbol: kernel.c}, target, None)
+        return code, kernel.c.scratch
+    llvm = tvm.target.Target(dict(target.tvm))
+    lowered = lower_kernel(kernel.func, symbol, llvm)
+    (code,) = compile_objects({symbol: lowered}, llvm)
+    return code, lowered.scratch
+
+
+def kernel_inputs(kernel: Kernel, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """What a kernel takes before its output, from the inputs of its fused function."""
+    if kernel.c is not None:
+        kept = [arrays[position] for position in kernel.c.inputs]
+        if kernel.c.pack is not None:
+            kept.append(kernel.c.pack([arrays[position] for position in kernel.c.constants]))
+        return [np.ascontiguousarray(array) for array in kept]
+    return [
+        np.ascontiguousarray(kernel.repack[at](array)) if at in kernel.repack else array
+        for at, array in enumerate(arrays)
+    ]
 
 
 def inputs_of(func: Any, constants: Mapping[int, np.ndarray], seed: int) -> list[np.ndarray]:

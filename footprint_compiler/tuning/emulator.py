@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
@@ -21,11 +22,13 @@ from footprint_compiler.runners.plugin import (
     plugin_arguments,
     which_qemu,
 )
-from footprint_compiler.runners.qemu import install_hint
+from footprint_compiler.runners.qemu import emulator_command, install_hint
 from footprint_compiler.targets import Target
+from footprint_compiler.tuning.board_program import link_board_program
+from footprint_compiler.tuning.microcontroller import Microcontroller
 from footprint_compiler.tuning.pipeline import pipeline_of
 from footprint_compiler.tuning.processes import run_sandboxed
-from footprint_compiler.tuning.protocol import COUNT
+from footprint_compiler.tuning.protocol import COUNT, Argument
 from footprint_compiler.tuning.runner import ProgramRunner
 from footprint_compiler.tuning.trial import Costs, TrialFailed
 
@@ -39,19 +42,51 @@ HARNESS = ("fpc_count_begin", "fpc_count_end", "invoke", "count", "main")
 
 @dataclass(frozen=True)
 class Block:
-    """A run of instructions that the emulator executed as one, ``executed`` times."""
+    """A run of instructions that the emulator executed as one, ``executed`` times.
+
+    ``jumped`` times it did not run on into what lies behind it.
+    """
 
     kernel: int
     address: int
     size: int
     executed: int
+    jumped: int = 0
+
+
+class CodeModel(Protocol):
+    """What code costs on a core.
+
+    Attributes:
+        name: of the model of its cycles; empty where there is none.
+        width: instructions that start in one cycle.
+        jump: cycles that a taken branch takes more.
+    """
+
+    @property
+    def name(self) -> str:
+        """See above."""
+
+    @property
+    def width(self) -> int:
+        """See above."""
+
+    @property
+    def jump(self) -> int:
+        """See above."""
+
+    def count(self, code: bytes, address: int) -> int:
+        """Instructions of a block."""
+
+    def cycles(self, code: bytes, address: int) -> float:
+        """Cycles of one of many repetitions of a block."""
 
 
 class EmulatorRunner(ProgramRunner):
-    """QEMU in user mode, with the profiling plugin.
+    """QEMU with the profiling plugin: user mode, or a board for Cortex-M.
 
     Args:
-        target: a Linux target that names an emulator; for x86-64 it is ``qemu-x86_64``.
+        target: one that names an emulator; for x86-64 it is ``qemu-x86_64``.
         model: ``cycles``, ``instructions``, or ``guarded``: instructions, but a candidate that the
             model takes for slower than the default fails. Fewer instructions are easily bought
             with longer chains of dependent ones.
@@ -63,13 +98,15 @@ class EmulatorRunner(ProgramRunner):
 
     def __init__(self, target: Target, model: str = "cycles", timeout_s: float = TIMEOUT_S) -> None:
         super().__init__(target, timeout_s)
-        self.pipeline = pipeline_of(target)
-        self.unit = "cycles" if model == "cycles" and self.pipeline else "instructions"
+        self.model: CodeModel | None = (
+            Microcontroller(target) if target.is_bare_metal else pipeline_of(target)
+        )
+        name = self.model.name if self.model else ""
+        self.unit = "cycles" if model == "cycles" and name else "instructions"
         self.guarded = model == "guarded"
         how = "guarded by the " if self.guarded else ""
-        shown = self.pipeline if self.guarded or self.unit == "cycles" else None
-        self.name = f"emulator ({how}{shown.name})" if shown else "emulator"
-        self.x86 = self.pipeline if target.toolchain.zig_target.startswith("x86_64") else None
+        modelled = name and (self.guarded or self.unit == "cycles")
+        self.name = f"emulator ({how}{name})" if modelled else "emulator"
         self.program, self.cpu = _emulator_of(target)
         path = which_qemu(self.program)
         if path is None:
@@ -77,6 +114,14 @@ class EmulatorRunner(ProgramRunner):
             raise ToolchainError(f"{self.program} is not installed", f"Run `{hint}`.")
         self.qemu = path
         self.plugin = build_plugin(path, "profile")
+
+    def link(
+        self, objects: tuple[bytes, bytes], sides: Sequence[Sequence[Argument]], folder: Path
+    ) -> Path:
+        """For Linux, or for the board."""
+        if self.target.is_bare_metal:
+            return link_board_program(self.target, objects, sides, folder)
+        return super().link(objects, sides, folder)
 
     def execute(self, program: Path, folder: Path) -> None:
         """Under QEMU; ``blocks.txt`` receives what the plugin saw."""
@@ -88,7 +133,7 @@ class EmulatorRunner(ProgramRunner):
         except FpcError as error:
             raise TrialFailed("runner", error.message) from error
         (folder / "entries.txt").write_text("".join(f"{at}\n" for at in entries), encoding="utf-8")
-        command = [self.qemu, "-cpu", self.cpu, *plugin, str(program)]
+        command = emulator_command(self.target.runner, self.qemu, self.cpu, program, plugin)
         run_sandboxed(command, folder, self.timeout_s, memory_bytes=None)
 
     def read_costs(self, program: Path, folder: Path) -> Costs:
@@ -105,37 +150,40 @@ class EmulatorRunner(ProgramRunner):
         for block in mine:
             code = image.read(block.address, block.size)
             minor = block.size * block.executed < MINOR * executed
-            sums[block.kernel - 1] += self._cost(code, block.address, minor) * block.executed
-            if self.guarded and self.pipeline is not None:
-                once = self._modelled(code, block.address, minor)
-                cycles[block.kernel - 1] += once * block.executed
+            sums[block.kernel - 1] += self._cost(code, block, minor)
+            if self.guarded and self.model is not None and self.model.name:
+                cycles[block.kernel - 1] += self._modelled(code, block, minor)
         if cycles[1] > GUARD * cycles[0]:
             raise TrialFailed("slower", f"by the model, {cycles[1] / cycles[0]:.2f} x the cycles")
         if not all(sums):
             raise TrialFailed("runner", "the plugin counted nothing")
         return Costs(sums[0], sums[1], self.unit)
 
-    def _cost(self, code: bytes, address: int, minor: bool) -> float:
+    def _cost(self, code: bytes, block: Block, minor: bool) -> float:
+        """Of all its executions."""
         if self.unit == "cycles":
-            return self._modelled(code, address, minor)
-        return self._count(code, address)
+            return self._modelled(code, block, minor)
+        return self._count(code, block.address) * block.executed
 
-    def _modelled(self, code: bytes, address: int, minor: bool) -> float:
+    def _modelled(self, code: bytes, block: Block, minor: bool) -> float:
         """Cycles; what is hardly ever executed is only divided by the issue width."""
-        assert self.pipeline is not None
+        assert self.model is not None
         if minor:
-            return self._count(code, address) / self.pipeline.core.width
-        return self.pipeline.cycles(code, address)
+            once = self._count(code, block.address) / self.model.width
+        else:
+            once = self.model.cycles(code, block.address)
+        return once * block.executed + self.model.jump * block.jumped
 
     def _count(self, code: bytes, address: int) -> float:
-        if self.x86 is not None:
-            return float(self.x86.count(code, address))
-        return len(code) / 4  # every instruction of Arm has four bytes
+        arm = self.target.toolchain.zig_target.startswith(("aarch64", "arm"))
+        if self.model is None or arm:
+            return len(code) / 4  # every instruction of Arm has four bytes, but not of Thumb
+        return self.model.count(code, address)
 
 
 def read_blocks(text: str) -> list[Block]:
-    """What ``profile_plugin.c`` writes, without the jumps."""
-    return [Block(*map(int, line.split()[:4])) for line in text.splitlines()]
+    """What ``profile_plugin.c`` writes."""
+    return [Block(*map(int, line.split())) for line in text.splitlines()]
 
 
 def joined(blocks: Sequence[Block]) -> list[Block]:
@@ -151,7 +199,9 @@ def joined(blocks: Sequence[Block]) -> list[Block]:
             and (last.kernel, last.executed) == (block.kernel, block.executed)
             and last.address + last.size == block.address
         ):
-            found[-1] = replace(last, size=last.size + block.size)
+            found[-1] = replace(
+                last, size=last.size + block.size, jumped=last.jumped + block.jumped
+            )
         else:
             found.append(block)
     return found
@@ -191,7 +241,7 @@ class Image:
 
 
 def _emulator_of(target: Target) -> tuple[str, str]:
-    if target.runner.kind == "qemu-user":
+    if target.runner.kind.startswith("qemu-"):
         return target.runner.program, target.runner.cpu
     if target.toolchain.zig_target.startswith("x86_64"):
         return "qemu-x86_64", "max"

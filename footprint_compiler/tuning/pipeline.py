@@ -211,7 +211,12 @@ class Pipeline:
     Args:
         core: its figures.
         arm: aarch64, otherwise x86-64.
+
+    Attributes:
+        jump: cycles of a taken branch beyond its own: it is predicted.
     """
+
+    jump = 0
 
     def __init__(self, core: Core, arm: bool) -> None:
         self.core, self.name = core, core.name
@@ -227,6 +232,11 @@ class Pipeline:
         self._patterns = [(name, re.compile(text)) for name, text in patterns]
         self._known: dict[bytes, float] = {}
         self._names: dict[int, str] = {}
+
+    @property
+    def width(self) -> int:
+        """Instructions that start in one cycle."""
+        return self.core.width
 
     def count(self, code: bytes, address: int) -> int:
         """Instructions in ``code``."""

@@ -13,6 +13,7 @@ INPUT, OUTPUT, SCRATCH = 0, 1, 2
 TIME, COUNT = 0, 1
 MOST_ARGUMENTS = 12
 EXIT_GUARD = 72
+ALIGN, GUARD_BYTES = 64, 256
 _HEADER = struct.Struct("<7I")
 _ARGUMENT = struct.Struct("<2I")
 _REPORT = struct.Struct("<4I")

@@ -9,12 +9,14 @@ from __future__ import annotations
 import importlib.util
 import socket
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
 from footprint_compiler.errors import RunnerError, ToolchainError
 from footprint_compiler.targets import Target
 from footprint_compiler.tuning.processes import Worker
 from footprint_compiler.tuning.program import link_library
+from footprint_compiler.tuning.protocol import Argument
 from footprint_compiler.tuning.runner import ProgramRunner
 from footprint_compiler.tuning.trial import TrialFailed
 
@@ -60,7 +62,9 @@ class RpcRunner(ProgramRunner):
                 "Start one with `python -m tvm.exec.rpc_server --tracker HOST:PORT --key KEY`.",
             )
 
-    def link(self, objects: tuple[bytes, bytes], folder: Path) -> Path:
+    def link(
+        self, objects: tuple[bytes, bytes], sides: Sequence[Sequence[Argument]], folder: Path
+    ) -> Path:
         """A shared library instead of a program."""
         return link_library(self.target, objects, folder)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -18,6 +19,7 @@ from footprint_compiler.tuning.program import link_program
 from footprint_compiler.tuning.protocol import (
     MOST_ARGUMENTS,
     TIME,
+    Argument,
     Effort,
     decode_outputs,
     decode_report,
@@ -76,7 +78,7 @@ class ProgramRunner:
         folder = Path(tempfile.mkdtemp(prefix="fpc-tune-"))
         try:
             try:
-                program = self.link((default.object, candidate.object), folder)
+                program = self.link((default.object, candidate.object), sides, folder)
             except FpcError as error:
                 raise TrialFailed("build", error.message) from error
             (folder / "job.bin").write_bytes(encode_job(sides, self.mode, effort))
@@ -89,8 +91,10 @@ class ProgramRunner:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def link(self, objects: tuple[bytes, bytes], folder: Path) -> Path:
-        """The program from the objects of the two kernels."""
+    def link(
+        self, objects: tuple[bytes, bytes], sides: Sequence[Sequence[Argument]], folder: Path
+    ) -> Path:
+        """The program from the objects of the two kernels, which take the arguments ``sides``."""
         return link_program(self.target, objects, folder)
 
     def execute(self, program: Path, folder: Path) -> None:

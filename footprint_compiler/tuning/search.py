@@ -1,7 +1,8 @@
 """Which candidates to measure next: MetaSchedule's evolutionary search and XGBoost cost model.
 
 The cost model predicts from TVM's per-store features of the emitted kernel, the loops and memory
-accesses that its code really has, so what it learns from one task helps with the others.
+accesses that its code really has, so what it learns from one task helps with the others. A kernel
+in C has no such features and is told by the answers that made it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from tvm import s_tir
 from tvm.ir.utils import derived_object
 
 from footprint_compiler.kernels.decisions import Choice, UnknownChoiceError
+from footprint_compiler.kernels.emit import Kernel
 from footprint_compiler.tuning.candidate import emit_candidate
 from footprint_compiler.tuning.space import (
     decisions_of,
@@ -89,7 +91,7 @@ class CostModel:
         return self._features[label]
 
     def _answers(self, search: Search, decisions: Mapping[str, Choice]) -> Any:
-        """The position of each answer among its options, where features cost too much."""
+        """The position of each answer among its options, for lack of features or time."""
         vector = np.zeros((1, int(self._per_store.feature_vector_length)))
         for at, (label, question) in enumerate(search.questions.items()):
             chosen = decisions[label]
@@ -99,13 +101,15 @@ class CostModel:
         return tvm.runtime.tensor(vector)
 
     def _extract(self, search: Search, decisions: Mapping[str, Choice]) -> Any:
-        func = search.emit(decisions)
+        kernel = search.emit(decisions)
         length = int(self._per_store.feature_vector_length)
         nothing = tvm.runtime.tensor(np.zeros((1, length)))
-        if func is None:
+        if kernel is None:
             return nothing
+        if kernel.c is not None:
+            return self._answers(search, decisions)
         candidate = self._meta_schedule.MeasureCandidate(
-            s_tir.Schedule(tvm.IRModule({"main": func})), []
+            s_tir.Schedule(tvm.IRModule({"main": kernel.func})), []
         )
         try:
             return self._per_store.extract_from(search.context, [candidate])[0]
@@ -133,7 +137,7 @@ class Search:
         model.searches[task.key] = self
         self._meta_schedule = meta_schedule
         self._module = stand_in(task.key)
-        self._target = tvm.target.Target(dict(task.source.tvm_target))
+        self._target = tvm.target.Target(dict(task.source.target.tvm))
         space = meta_schedule.space_generator.ScheduleFn(
             schedule_function(self.questions),
             sch_rules=[],
@@ -159,8 +163,8 @@ class Search:
         # Counts every proposal, also those that turn out to be no new kernel.
         self.context.pre_tuning(64 * most + 1024, batch, spaces, self._database, model.model)
 
-    def emit(self, decisions: Mapping[str, Choice]) -> Any:
-        """The function that ``decisions`` emit, or None when they do not fit together."""
+    def emit(self, decisions: Mapping[str, Choice]) -> Kernel | None:
+        """The kernel that ``decisions`` emit, or None when they do not fit together."""
         source = self.task.source
         try:
             emitted = emit_candidate(
@@ -168,7 +172,7 @@ class Search:
             )
         except UnknownChoiceError:
             return None
-        return emitted.kernel.func
+        return emitted.kernel
 
     def _whole_grid(self) -> Iterator[dict[str, Choice]]:
         options = [question.options for question in self.questions.values()]

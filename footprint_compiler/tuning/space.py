@@ -21,7 +21,7 @@ from tvm.ir.utils import derived_object
 from footprint_compiler.kernels.decisions import Choice, Question, UnknownChoiceError
 from footprint_compiler.tuning.candidate import emit_candidate
 from footprint_compiler.tuning.tasks import Task
-from footprint_compiler.tuning.workload import structural_hash
+from footprint_compiler.tuning.workload import kernel_hash
 
 PREFIX = "fpc.choice."
 _FEW_OPTIONS = 6
@@ -74,13 +74,13 @@ def _matters(task: Task, question: Question, label: str) -> bool:
 
 
 def emitted_hash(task: Task, decisions: Mapping[str, Choice]) -> str:
-    """Structural hash of the kernel that ``decisions`` give; empty where they do not fit."""
+    """Hash of the kernel that ``decisions`` give; empty where they do not fit."""
     constants = frozenset(task.source.constants)
     try:
         emitted = emit_candidate(task.func, task.source.machine, constants, decisions)
     except UnknownChoiceError:
         return ""
-    return structural_hash(emitted.kernel.func)
+    return kernel_hash(emitted.kernel)
 
 
 def _asked_under(task: Task, decisions: Mapping[str, Choice]) -> Mapping[str, Question]:

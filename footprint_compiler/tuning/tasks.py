@@ -23,7 +23,7 @@ from footprint_compiler.program import Program
 from footprint_compiler.progress import Reporter
 from footprint_compiler.targets import Target
 from footprint_compiler.tuning.candidate import Source
-from footprint_compiler.tuning.workload import describe, structural_hash, workload_key
+from footprint_compiler.tuning.workload import describe, kernel_hash, workload_key
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Task:
         source: what its candidates are generated from.
         func: the fused function itself.
         questions: label -> question, as asked under the defaults.
-        default_kernel: structural hash of what the defaults emit.
+        default_kernel: hash of what the defaults emit, see ``kernel_hash``.
         family, description: for people.
         macs: of one call.
         room_bytes: scratch that fits under the peak of the default plan at every call.
@@ -73,7 +73,7 @@ def extract_tasks(
 ) -> list[Task]:
     """The tasks of a model, those with most multiply-accumulates first.
 
-    Kernels without a choice, and those written in C, are no tasks.
+    Kernels without a choice are no tasks.
     """
     context = PassContext(target, None, None, reporter)
     module = fuse_graph(graph, options, context)[2]
@@ -94,7 +94,7 @@ def extract_tasks(
     room = scratch_room(bind_calls(program, kernels))
     found: dict[str, Task] = {}
     for one in seen:
-        if not _has_choice(one.questions) or one.kernel.func is None:
+        if not _has_choice(one.questions):
             continue
         calls = [
             (step, call)
@@ -113,10 +113,10 @@ def extract_tasks(
         found[key] = Task(
             key,
             uses,
-            Source(tvm.ir.save_json(one.func), one.machine, values, dict(target.tvm)),
+            Source(tvm.ir.save_json(one.func), one.machine, values, target),
             one.func,
             one.questions,
-            structural_hash(one.kernel.func),
+            kernel_hash(one.kernel),
             one.kernel.family,
             describe(one.func, one.kernel.family),
             one.kernel.macs,

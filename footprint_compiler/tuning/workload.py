@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 import tvm_ffi
 
+from footprint_compiler.kernels.c.source import render_source
+from footprint_compiler.kernels.emit import Kernel
 from footprint_compiler.kernels.machine import Machine
 from footprint_compiler.targets import Target, target_features
 
@@ -41,18 +44,27 @@ def structural_hash(func: Any) -> str:
     return f"{tvm_ffi.structural_hash(func, map_free_vars=True) & _WORD:016x}"
 
 
+def kernel_hash(kernel: Kernel) -> str:
+    """Of what a kernel compiles from: its TIR, or its C source; 16 hexadecimal digits."""
+    if kernel.c is None:
+        return structural_hash(kernel.func)
+    return sha256(render_source({"kernel": kernel.c}).encode()).hexdigest()[:16]
+
+
 def workload_key(func: Any, constants: Iterable[int], machine: Machine) -> str:
     """Key of one kernel's computation.
 
     Args:
         func: fused function, parameters are buffers.
         constants: indices of the parameters that are compile-time constants.
-        machine: as the generator gets it; it says whether weights may be -128.
+        machine: as the generator gets it; it says whether weights may be -128, and which set of C
+            kernels is in use.
     """
     marks = "".join("c" if i in set(constants) else "v" for i in range(len(func.params)))
     eight = any(str(param.dtype) == "int8" for param in func.params)
     narrow = "-narrow" if eight and not machine.full_range else ""
-    return f"{structural_hash(func)}-{marks}{narrow}"
+    unit = f"-{machine.c_unit}" if machine.c_unit else ""
+    return f"{structural_hash(func)}-{marks}{narrow}{unit}"
 
 
 def describe(func: Any, family: str) -> str:

@@ -47,7 +47,7 @@ def pair(target: Target) -> tuple[Built, Built]:
     module = builder.get()
     func = next(f for v, f in module.functions_items() if v.name_hint != "main")
     weights = np.random.default_rng(0).normal(size=(16, 8, 3, 3)).astype(np.float32)
-    source = Source(tvm.ir.save_json(func), machine_of(target), {1: weights}, dict(target.tvm))
+    source = Source(tvm.ir.save_json(func), machine_of(target), {1: weights}, target)
     default = build_candidate(source, {}, "fpc_default", 0)
     candidate = build_candidate(source, {"tile": (1, 1)}, "fpc_candidate", 0)
     assert default.kernel != candidate.kernel

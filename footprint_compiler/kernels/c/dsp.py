@@ -45,6 +45,7 @@ from footprint_compiler.kernels.c.weights import (
     words,
 )
 from footprint_compiler.kernels.conv import ConvShape
+from footprint_compiler.kernels.decisions import choose
 
 MOST_SHIFT = CROSSED_BITS
 """Shifts of crossed sums are to the right: ``left`` + 1 of others is at most this."""
@@ -96,6 +97,7 @@ def _convolution(layer: Linear, rings: Rings | None, form: str, crossed: bool) -
     crossed = crossed and form != "wide"
     features |= {"crossed" if crossed else "plain"}
     twins = not points and not uneven and form != "small" and _overlap(flat)
+    twins = twins and bool(choose("twins", 1, (0, 1)))
     features |= {"twins"} if twins else set()
     features |= row_features(rings)
     same = is_same_place(flat, rings)
@@ -131,7 +133,8 @@ def _dense(layer: Linear, crossed: bool) -> CKernel:
     much memory for little work.
     """
     groups = -(-layer.depth // 4)
-    direct = layer.depth % 4 == 0 and layer.depth >= LONG_DENSE
+    direct = layer.depth % 4 == 0
+    direct = direct and bool(choose("direct", int(layer.depth >= LONG_DENSE), (0, 1)))
     features = layer.codes.features | {"dense-crossed" if crossed else "dense-plain"}
     features |= {"direct"} if direct else set()
     features |= {"uneven"} if layer.depth % 4 else set()
@@ -217,8 +220,9 @@ def _depthwise(layer: Linear, rings: Rings | None, form: str) -> CKernel | None:
         shape = along_rows(shape)
     height, width = shape.kernel
     fast = shape.stride[1] <= 2 and form != "small"
-    by_pairs = fast and shape.kernel == (3, 3)
+    by_pairs = fast and shape.kernel == (3, 3) and bool(choose("pairs", 1, (0, 1)))
     wide = fast and width in (5, 7) and min(shape.in_channels, 2 * shape.out_width) > 3
+    wide = wide and bool(choose("wide", 1, (0, 1)))
     columns = max(
         shape.padding[1] + shape.in_width, (shape.out_width - 1) * shape.stride[1] + width
     )

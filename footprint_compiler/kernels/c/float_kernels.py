@@ -18,6 +18,7 @@ from footprint_compiler.kernels.c.kernel import CKernel, Pack
 from footprint_compiler.kernels.c.layer import Rings, along_rows, row_features, window_fields
 from footprint_compiler.kernels.c.weights import sized
 from footprint_compiler.kernels.conv import ConvShape, inner_columns
+from footprint_compiler.kernels.decisions import choose
 
 if TYPE_CHECKING:
     from footprint_compiler.kernels.fused import Fused
@@ -196,7 +197,7 @@ def _kernel(
     if flat.batch != 1 or (flat.dilation[1] != 1 and flat.kernel[1] != 1):
         return None
     image, weights = (fused.position(operand) for operand in fused.operands)
-    pixels = tile_pixels(flat, unit)
+    pixels = choose("pixels", tile_pixels(flat, unit), _TILES[unit])
     gathered = gathers(flat)
     own = {unit, f"tile{pixels}", "gathered" if gathered else "direct"}
     return _with_epilogue(
