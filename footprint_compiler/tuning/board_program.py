@@ -27,7 +27,15 @@ SOURCES = (
 )
 RESERVED_BYTES = 128 * 1024
 """For the program's own data: samples of time, which it shares with the form for Linux."""
-_FLAGS = ("-O2", "-g0", "-ffreestanding", "-fno-sanitize=all", "-fno-stack-protector")
+#: Without tables of jumps, for which Armv6-M would call a helper that the counts should not hold.
+_FLAGS = (
+    "-O2",
+    "-g0",
+    "-ffreestanding",
+    "-fno-sanitize=all",
+    "-fno-stack-protector",
+    "-fno-jump-tables",
+)
 
 
 def link_board_program(
@@ -81,7 +89,7 @@ def _allocated(code: bytes) -> int:
 def _compiled(source: Path, target: Target, heap: int) -> Path:
     triple, cpu = target.toolchain.zig_target, target.toolchain.zig_cpu
     header = (PORT / "port.h").read_bytes()
-    key = key_of([source.read_bytes(), header, triple, cpu, str(heap), zig_version()])
+    key = key_of([source.read_bytes(), header, triple, cpu, *_FLAGS, str(heap), zig_version()])
 
     def make(folder: Path) -> Path:
         command = ["cc", "-target", triple, f"-mcpu={cpu}", *_FLAGS, f"-DFPC_HEAP_BYTES={heap}"]

@@ -141,11 +141,13 @@ class EmulatorRunner(ProgramRunner):
         image = Image(program)
         sums, cycles = [0.0, 0.0], [0.0, 0.0]
         blocks = read_blocks((folder / "blocks.txt").read_text(encoding="utf-8"))
-        mine = [
-            block
-            for block in joined(blocks)
-            if block.kernel in (1, 2) and not image.in_harness(block.address)
-        ]
+        mine = joined(
+            [
+                block
+                for block in blocks
+                if block.kernel in (1, 2) and not image.in_harness(block.address)
+            ]
+        )
         executed = sum(block.size * block.executed for block in mine)
         for block in mine:
             code = image.read(block.address, block.size)

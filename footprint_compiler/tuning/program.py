@@ -86,7 +86,7 @@ def _port() -> Path:
 
 def _compiled(source: Path, triple: str, cpu: str, more: tuple[str, ...] = ()) -> Path:
     header = (PORT / "port.h").read_bytes()
-    key = key_of([source.read_bytes(), header, triple, cpu, *more, zig_version()])
+    key = key_of([source.read_bytes(), header, triple, cpu, *_FLAGS, *more, zig_version()])
 
     def make(folder: Path) -> Path:
         command = ["cc", "-target", triple, f"-mcpu={cpu}", *_FLAGS, *more, f"-I{PORT}"]

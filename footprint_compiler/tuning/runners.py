@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 from footprint_compiler.errors import UsageError
 from footprint_compiler.targets import Target
 from footprint_compiler.tuning.emulator import EmulatorRunner
+from footprint_compiler.tuning.program import program_target
 from footprint_compiler.tuning.runner import LocalRunner, Runner
 
 FORMS = "local, emulator[:instructions|guarded], ssh://user@host or rpc://tracker:9190?key=board"
@@ -20,7 +21,7 @@ def make_runner(text: str, target: Target) -> Runner:
         text: one of ``FORMS``, or ``auto``: local where this machine is the target, else emulator.
 
     Raises:
-        UsageError: the text is none of these.
+        UsageError: the text is none of these, or a board would need Linux and has none.
         RunnerError: this machine or that device cannot run the target's code.
         ToolchainError: an emulator is missing.
     """
@@ -31,6 +32,8 @@ def make_runner(text: str, target: Target) -> Runner:
     if text in EMULATORS:
         return EmulatorRunner(target, text.partition(":")[2] or "cycles")
     parts = urlsplit(text)
+    if parts.scheme in ("ssh", "rpc"):
+        program_target(target)
     if parts.scheme == "ssh" and parts.hostname:
         from footprint_compiler.tuning.ssh import SshRunner
 

@@ -54,22 +54,32 @@ def find_questions(task: Task) -> dict[str, Question]:
     rest is found out when the kernel is emitted.
     """
     found = dict(task.questions)
+    asked_under: dict[str, dict[str, Choice]] = {label: {} for label in found}
     for label, question in task.questions.items():
         if len(question.options) > _FEW_OPTIONS:
             continue
         for option in question.options:
             for name, asked in _asked_under(task, {label: option}).items():
                 known = found.setdefault(name, asked)
+                asked_under.setdefault(name, {label: option})
                 more = tuple(o for o in asked.options if o not in known.options)
                 found[name] = Question(name, known.default, (*known.options, *more))
-    return {label: question for label, question in found.items() if _matters(task, question, label)}
+    return {
+        label: question
+        for label, question in found.items()
+        if _matters(task, question, label, asked_under[label])
+    }
 
 
-def _matters(task: Task, question: Question, label: str) -> bool:
-    """Whether some other answer gives another kernel: a choice of its row form alone does not."""
-    others = [option for option in question.options if option != question.default]
+def _matters(task: Task, question: Question, label: str, others: Mapping[str, Choice]) -> bool:
+    """Whether some answer beside ``others`` gives another kernel than its default does.
+
+    A choice of the row form alone does not.
+    """
+    default = emitted_hash(task, others)
+    answers = [option for option in question.options if option != question.default]
     return any(
-        emitted_hash(task, {label: option}) not in ("", task.default_kernel) for option in others
+        emitted_hash(task, {**others, label: option}) not in ("", default) for option in answers
     )
 
 
