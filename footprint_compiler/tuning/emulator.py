@@ -219,11 +219,12 @@ class Image:
             elf = ELFFile(file)
             for segment in elf.iter_segments("PT_LOAD"):
                 self._segments.append((int(segment["p_vaddr"]), segment.data()))
+            mask = ~1 if elf["e_machine"] == "EM_ARM" else ~0  # the Thumb bit
             table = elf.get_section_by_name(".symtab")
             if isinstance(table, SymbolTableSection):
                 for symbol in table.iter_symbols():
                     if symbol.name in HARNESS:
-                        start = int(symbol["st_value"])
+                        start = int(symbol["st_value"]) & mask
                         self._harness.append((start, start + int(symbol["st_size"])))
 
     def read(self, address: int, size: int) -> bytes:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import footprint_compiler as fpc
-from footprint_compiler.errors import UsageError
+from footprint_compiler.errors import RunnerError, UsageError
 from footprint_compiler.frontend import import_model
 from footprint_compiler.options import BuildOptions
 from footprint_compiler.progress import Reporter
@@ -93,6 +93,8 @@ def test_other_numbers_fail_on_a_board(tmp_path, needs_emulator):
 
 def test_boards_have_no_time():
     target = load_target("cortex-m4")
+    with pytest.raises(RunnerError, match="cannot measure kernels for cortex-m4 here"):
+        make_runner("local", target)
     for runner in ("ssh://user@board", "rpc://tracker:9190?key=m4"):
         with pytest.raises(UsageError, match="needs Linux"):
             make_runner(runner, target)

@@ -79,9 +79,13 @@ def test_every_family_has_candidates_on_every_vector_unit(tmp_path, target, kind
     assert len(kernels - {""}) > 1
 
 
-def test_c_kernels_of_cortex_m_have_nothing_to_choose(tmp_path):
-    assert task_of(tmp_path, "int8", "padded", "cortex-m4") is None
-    assert task_of(tmp_path, "other", "softmax", "cortex-m4") is not None
+def test_kernels_of_cortex_m_are_tasks_in_c_and_in_tir(tmp_path):
+    in_c = task_of(tmp_path, "int8", "padded", "cortex-m4")
+    assert in_c is not None
+    assert "language" in in_c.questions
+    in_tir = task_of(tmp_path, "other", "softmax", "cortex-m4")
+    assert in_tir is not None
+    assert "language" not in in_tir.questions
 
 
 @pytest.mark.parametrize(("kind", "name"), [("int8", "even pointwise"), ("float", "padded")])

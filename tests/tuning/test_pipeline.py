@@ -88,6 +88,6 @@ def test_blocks_that_the_emulator_cut_are_joined():
     text = "1 100 40 7 0\n1 140 20 7 0\n1 160 8 3 1\n2 168 8 3 0\n"
     assert joined(read_blocks(text)) == [
         Block(1, 100, 60, 7),
-        Block(1, 160, 8, 3),
+        Block(1, 160, 8, 3, 1),
         Block(2, 168, 8, 3),
     ]

@@ -232,11 +232,3 @@ def _farm_runner(here: Target, port: int) -> Runner:
 def test_runners_that_are_none(here, text, said):
     with pytest.raises(UsageError, match=said):
         make_runner(text, here)
-
-
-def test_bare_metal_cannot_be_tuned():
-    target = load_target("cortex-m4")
-    with pytest.raises(UsageError, match="there is no emulator to tune cortex-m4 in"):
-        make_runner("auto", target)
-    with pytest.raises(RunnerError, match="cannot measure kernels for cortex-m4 here"):
-        make_runner("local", target)
