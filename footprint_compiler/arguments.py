@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from footprint_compiler.kernels.emit import Kernel
+from footprint_compiler.kernels.kernel import Kernel
 from footprint_compiler.program import KernelCall, Program
 from footprint_compiler.streaming.window import RowAccess, Window
 

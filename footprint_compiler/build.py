@@ -25,7 +25,7 @@ from footprint_compiler.keep_tensors import Kept, copy_kernels, describe, find_k
 from footprint_compiler.kernels.c.cores import fast_unit, small_unit
 from footprint_compiler.kernels.c.kernel import CKernel
 from footprint_compiler.kernels.c.operator import read_operator
-from footprint_compiler.kernels.emit import Kernel
+from footprint_compiler.kernels.kernel import Kernel
 from footprint_compiler.kernels.machine import Machine, machine_of
 from footprint_compiler.lower import extract_program
 from footprint_compiler.lower_rows import bind_program, with_row_scratch, with_scratch

@@ -19,7 +19,8 @@ from footprint_compiler.arguments import (
 )
 from footprint_compiler.errors import UnsupportedModelError
 from footprint_compiler.graph import Graph
-from footprint_compiler.kernels.emit import Kernel, emit_kernel
+from footprint_compiler.kernels.emit import emit_kernel
+from footprint_compiler.kernels.kernel import Kernel
 from footprint_compiler.kernels.machine import Machine
 from footprint_compiler.passes.keep_views import VIEW_OPS, slice_offset, split_offsets
 from footprint_compiler.program import KernelCall, Program, View

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from footprint_compiler.arguments import bind_call, with_constants
-from footprint_compiler.kernels.emit import Kernel
+from footprint_compiler.kernels.kernel import Kernel
 from footprint_compiler.program import KernelCall, Program, Scratch
 from footprint_compiler.streaming.segments import with_stages
 

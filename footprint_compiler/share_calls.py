@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from footprint_compiler.codegen.objects import LoweredKernel, lower_shared
-from footprint_compiler.kernels.emit import Kernel
+from footprint_compiler.kernels.kernel import Kernel
 from footprint_compiler.program import KernelCall, Program, Scratch
 from footprint_compiler.streaming.parallel import with_threads
 

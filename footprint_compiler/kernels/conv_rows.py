@@ -21,7 +21,7 @@ from footprint_compiler.kernels.row_work import row_work
 from footprint_compiler.kernels.tir import index
 
 if TYPE_CHECKING:
-    from footprint_compiler.kernels.emit import Kernel
+    from footprint_compiler.kernels.kernel import Kernel
 
 
 def conv_rows(

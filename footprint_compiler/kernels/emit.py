@@ -2,59 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
 from math import prod
 from typing import Any
 
-import numpy as np
 from tvm import tirx
 
-from footprint_compiler.kernels.c.float_kernels import float_dense, float_form, float_row_work
-from footprint_compiler.kernels.c.kernel import CKernel
-from footprint_compiler.kernels.c.units import c_kernel, row_windows
 from footprint_compiler.kernels.conv import ConvShape
 from footprint_compiler.kernels.conv_rows import conv_rows
 from footprint_compiler.kernels.conv_transpose import ConvTransposeEmitter
-from footprint_compiler.kernels.decisions import bound, tunable
+from footprint_compiler.kernels.decisions import tunable
 from footprint_compiler.kernels.depthwise_int8 import DepthwiseEmitter
 from footprint_compiler.kernels.dot_units import conv_emitter
 from footprint_compiler.kernels.fused import Fused, take_apart
 from footprint_compiler.kernels.generic import schedule_generic
+from footprint_compiler.kernels.in_c import conv_in_c, dense_in_c, quantized_in_c
+from footprint_compiler.kernels.kernel import Kernel, Repack
+from footprint_compiler.kernels.language import in_chosen_language
 from footprint_compiler.kernels.machine import Machine
 from footprint_compiler.kernels.matmul import emit_matmul
-from footprint_compiler.kernels.row_emit import windows_by_row, with_elementwise_rows, with_rows
-from footprint_compiler.kernels.row_form import RowForm
+from footprint_compiler.kernels.row_emit import with_elementwise_rows, with_rows
 from footprint_compiler.kernels.stored_weights import StoredConvEmitter, stored_of
 from footprint_compiler.kernels.tir import FAMILY, index, prim_func, seq, unravel
 from footprint_compiler.kernels.window import WindowEmitter
-from footprint_compiler.kernels.written_in import is_in_c
-from footprint_compiler.streaming.window import Window
-
-Repack = Callable[[np.ndarray], np.ndarray]
-
-
-@dataclass(frozen=True)
-class Kernel:
-    """A kernel ready to be lowered.
-
-    Attributes:
-        func: TIR with buffer parameters, in the order of the fused function.
-        family: name for reports: conv2d, depthwise, dense, pool, generic, ...
-        repack: parameter index -> how its constant must be rearranged at build time.
-        in_place: parameter indices whose storage the output may take over.
-        macs: multiply-accumulates.
-        rows: how to compute it row by row; None where that cannot be done.
-        c: the kernel as a call of a C function; ``func`` is None then, and ``repack`` empty.
-    """
-
-    func: Any
-    family: str
-    repack: Mapping[int, Repack] = field(default_factory=dict)
-    in_place: tuple[int, ...] = ()
-    macs: int = 0
-    rows: RowForm | None = None
-    c: CKernel | None = None
 
 
 @tunable
@@ -66,10 +36,11 @@ def emit_kernel(func: Any, machine: Machine, constant_params: frozenset[int]) ->
         machine: vector unit of the target.
         constant_params: indices of parameters that are compile-time constants.
     """
-    c = c_kernel(func, machine.c_unit)
-    if c is not None and constant_params.issuperset(c.constants) and is_in_c():
-        found = row_windows(func, machine.c_unit)
-        return _in_c(lambda rings: c_kernel(func, machine.c_unit, rings), c, found)
+    in_c = quantized_in_c(func, machine, constant_params)
+    return in_chosen_language(in_c, lambda: _in_tir(func, machine, constant_params))
+
+
+def _in_tir(func: Any, machine: Machine, constant_params: frozenset[int]) -> Kernel:
     fused = take_apart(func)
     if fused is not None:
         emitter = _EMITTERS.get(fused.kind)
@@ -80,42 +51,6 @@ def emit_kernel(func: Any, machine: Machine, constant_params: frozenset[int]) ->
     family = str(func.attrs[FAMILY]) if FAMILY in func.attrs else "generic"
     kernel = Kernel(scheduled.func, family, in_place=scheduled.in_place)
     return with_elementwise_rows(kernel, scheduled.rows)
-
-
-def _in_c(
-    generate: Callable[[Mapping[int, int]], CKernel | None],
-    c: CKernel,
-    rows: tuple[int, Mapping[int, Window], float] | None,
-) -> Kernel:
-    """A C kernel, with its row form where it has one: (rows, windows, work), as in ``RowForm``."""
-    kernel = Kernel(None, c.family, in_place=c.in_place, macs=c.macs, c=c)
-    if rows is None:
-        return kernel
-    height, windows, work = rows
-    generate = bound(generate)
-
-    def emit(rings: Mapping[int, int]) -> Kernel:
-        row = generate(rings)
-        assert row is not None  # what has a window has a kernel
-        return replace(kernel, in_place=row.in_place, c=row)
-
-    return replace(kernel, rows=RowForm(height, windows, emit, work))
-
-
-def _float_conv(
-    fused: Fused, shape: ConvShape, machine: Machine, constant_params: frozenset[int]
-) -> Kernel | None:
-    """The convolution as a C kernel, or None where TIR serves it."""
-    if not machine.c_float or stored_of(fused.attrs) is not None:
-        return None
-    form = float_form(fused, shape, machine.c_float, constant_params)
-    c = form(None)
-    if c is None or not is_in_c():
-        return None
-    windows = windows_by_row(fused, shape)
-    work = float_row_work(shape, machine.c_float)
-    rows = None if windows is None else (shape.out_height, windows, work)
-    return _in_c(form, c, rows)
 
 
 def _in_place(fused: Fused) -> tuple[int, ...]:
@@ -174,14 +109,19 @@ def _conv_shape(fused: Fused) -> ConvShape:
 def _conv2d(fused: Fused, machine: Machine, constant_params: frozenset[int]) -> Kernel | None:
     if len(fused.operands) != 2:
         return None
-    x, w = fused.operands
+    w = fused.operands[1]
     position = fused.position(w)
     if position not in constant_params or not _only_operand(fused, w):
         return None
     shape = _conv_shape(fused)
-    in_c = _float_conv(fused, shape, machine, constant_params)
-    if in_c is not None:
-        return in_c
+    return in_chosen_language(
+        conv_in_c(fused, shape, machine, constant_params),
+        lambda: _conv2d_in_tir(fused, shape, machine, position),
+    )
+
+
+def _conv2d_in_tir(fused: Fused, shape: ConvShape, machine: Machine, position: int) -> Kernel:
+    x, w = fused.operands
     if shape.groups == shape.in_channels == shape.out_channels and shape.groups > 1:
         return _depthwise(fused, shape, machine, position)
     flat = shape.flattened()
@@ -322,15 +262,18 @@ def _dense(
     fused: Fused, machine: Machine, position: int, constant_params: frozenset[int]
 ) -> Kernel:
     """Constant weights (K, N): a pointwise convolution whose pixels are the rows."""
-    a, b = fused.operands
-    depth, columns = (int(e) for e in b.shape)
-    lead = fused.out_shape[:-1]
-    rows = prod(lead)
+    depth, columns = (int(e) for e in fused.operands[1].shape)
+    rows = prod(fused.out_shape[:-1])
     shape = ConvShape(1, 1, rows, depth, 1, rows, columns, (1, 1))
-    if machine.c_float and stored_of(fused.attrs) is None:
-        c = float_dense(fused, shape, machine.c_float, constant_params)
-        if c is not None and is_in_c():
-            return _in_c(lambda _: None, c, None)
+    return in_chosen_language(
+        dense_in_c(fused, shape, machine, constant_params),
+        lambda: _dense_in_tir(fused, shape, machine, position),
+    )
+
+
+def _dense_in_tir(fused: Fused, shape: ConvShape, machine: Machine, position: int) -> Kernel:
+    a, b = fused.operands
+    rows, depth, lead = shape.out_width, shape.in_channels, fused.out_shape[:-1]
     dtypes = (str(a.dtype), str(b.dtype), fused.accumulator)
     emitter, packed = _emitter(fused, shape, machine, dtypes)
     flat_a = tirx.decl_buffer((index(1), index(1), index(rows), index(depth)), a.dtype, name="rows")

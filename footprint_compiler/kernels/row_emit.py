@@ -15,7 +15,7 @@ from footprint_compiler.streaming.window import Window
 
 if TYPE_CHECKING:
     from footprint_compiler.kernels.conv import ConvShape
-    from footprint_compiler.kernels.emit import Kernel
+    from footprint_compiler.kernels.kernel import Kernel
 
 
 def with_rows(

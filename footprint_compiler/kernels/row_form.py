@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from footprint_compiler.streaming.window import Window
 
 if TYPE_CHECKING:
-    from footprint_compiler.kernels.emit import Kernel
+    from footprint_compiler.kernels.kernel import Kernel
 
 
 @dataclass(frozen=True)

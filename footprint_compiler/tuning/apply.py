@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from footprint_compiler.kernels.decisions import Answers, UnknownChoiceError, deciding, wrapping
-from footprint_compiler.kernels.emit import Kernel
+from footprint_compiler.kernels.kernel import Kernel
 from footprint_compiler.progress import Reporter
 from footprint_compiler.targets import Target
 from footprint_compiler.tuning.in_manifest import NONE, manifest_entry

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import tvm
 
+from footprint_compiler.arguments import in_place_parameters
 from footprint_compiler.codegen.c_kernels import compile_c_kernels
 from footprint_compiler.codegen.objects import compile_objects, lower_kernel
 from footprint_compiler.kernels.decisions import Answers, Choice, Question, deciding
-from footprint_compiler.kernels.emit import Kernel, emit_kernel
+from footprint_compiler.kernels.emit import emit_kernel
+from footprint_compiler.kernels.kernel import Kernel
 from footprint_compiler.kernels.machine import Machine
 from footprint_compiler.program import Scratch
 from footprint_compiler.targets import Target
@@ -62,6 +64,7 @@ class Built:
         scratch_bytes: sum over its scratch blocks.
         kernel: hash of the emitted kernel, see ``kernel_hash``.
         decided: the answer to every question.
+        in_place: parameters of the fused function whose storage the output may take over.
     """
 
     object: bytes = field(repr=False)
@@ -70,6 +73,7 @@ class Built:
     scratch_bytes: int
     kernel: str
     decided: Mapping[str, Choice] = field(hash=False)
+    in_place: tuple[int, ...] = ()
 
 
 def emit_candidate(
@@ -113,6 +117,7 @@ def build_candidate(
         sum(block.size_bytes for block in scratch),
         kernel_hash(emitted.kernel),
         emitted.decided,
+        in_place_parameters(emitted.kernel),
     )
 
 

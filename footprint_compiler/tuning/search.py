@@ -20,7 +20,7 @@ from tvm import s_tir
 from tvm.ir.utils import derived_object
 
 from footprint_compiler.kernels.decisions import Choice, UnknownChoiceError
-from footprint_compiler.kernels.emit import Kernel
+from footprint_compiler.kernels.kernel import Kernel
 from footprint_compiler.tuning.candidate import emit_candidate
 from footprint_compiler.tuning.space import (
     decisions_of,

@@ -253,6 +253,8 @@ class Session:
         assert progress.default is not None
         if built.scratch_bytes > progress.default.scratch_bytes + progress.task.room_bytes:
             raise TrialFailed("scratch", f"{built.scratch_bytes} B of scratch break the plan")
+        if not set(progress.default.in_place) <= set(built.in_place):
+            raise TrialFailed("scratch", "a result that is not written over its input")
         return self._run(progress.default, built, effort)
 
     def _run(self, default: Built, candidate: Built, effort: Effort) -> Costs:

@@ -13,7 +13,7 @@ from footprint_compiler.arguments import bind_calls
 from footprint_compiler.build import fuse_graph
 from footprint_compiler.graph import Graph
 from footprint_compiler.kernels.decisions import Answers, Choice, Question, deciding, wrapping
-from footprint_compiler.kernels.emit import Kernel
+from footprint_compiler.kernels.kernel import Kernel
 from footprint_compiler.kernels.machine import Machine, machine_of
 from footprint_compiler.lower import extract_program
 from footprint_compiler.memory.live_ranges import live_storages

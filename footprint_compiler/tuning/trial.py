@@ -13,10 +13,10 @@ class TrialFailed(Exception):  # noqa: N818 - it costs one trial and reaches no 
 
     Attributes:
         kind: ``build``, ``crash``, ``timeout``, ``wrong`` (other numbers than the default),
-            ``scratch`` (more than the plan has room for), ``slower`` (by a model that guards the
-            count of instructions), ``invalid`` (no such option), ``runner`` (what came back cannot
-            be read) or ``lost`` (the device is gone: says nothing about the candidate, and is no
-            trial).
+            ``scratch`` (more memory than the plan has room for), ``slower`` (by a model that guards
+            the count of instructions), ``invalid`` (no such option), ``runner`` (what came back
+            cannot be read) or ``lost`` (the device is gone: says nothing about the candidate,
+            and is no trial).
     """
 
     def __init__(self, kind: str, text: str) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import tvm_ffi
 
 from footprint_compiler.kernels.c.source import render_source
-from footprint_compiler.kernels.emit import Kernel
+from footprint_compiler.kernels.kernel import Kernel
 from footprint_compiler.kernels.machine import Machine
 from footprint_compiler.targets import Target, target_features
 

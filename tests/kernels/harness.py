@@ -22,7 +22,7 @@ from tvm import relax
 
 from footprint_compiler.codegen.objects import compile_object, lower_kernel
 from footprint_compiler.graph import Graph
-from footprint_compiler.kernels.emit import Kernel
+from footprint_compiler.kernels.kernel import Kernel
 from footprint_compiler.kernels.machine import Machine
 from footprint_compiler.lower import extract_program
 from footprint_compiler.passes.base import PassContext, run_passes

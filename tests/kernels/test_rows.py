@@ -19,7 +19,7 @@ from tvm import relax
 from footprint_compiler.arguments import bind_call
 from footprint_compiler.codegen.objects import compile_objects, lower_kernel
 from footprint_compiler.kernels.anchors import conv2d_nhwc
-from footprint_compiler.kernels.emit import Kernel
+from footprint_compiler.kernels.kernel import Kernel
 from footprint_compiler.lower import extract_program
 from footprint_compiler.passes.base import PassContext, run_passes
 from footprint_compiler.passes.pipeline import fuse_phase, legalize_phase, merge_phase

@@ -12,7 +12,7 @@ from footprint_compiler.tuning.protocol import Effort
 from footprint_compiler.tuning.runner import LocalRunner
 from footprint_compiler.tuning.space import emitted_hash, find_questions
 from footprint_compiler.tuning.tasks import Task
-from footprint_compiler.tuning.workload import structural_hash
+from footprint_compiler.tuning.workload import kernel_hash
 from tests.tuning.models import CONVOLUTIONS, OTHERS, convolution, other, tasks_of
 
 ONCE = Effort(samples=1, least_sample_us=1, budget_ms=1)
@@ -88,10 +88,11 @@ def test_kernels_of_cortex_m_are_tasks_in_c_and_in_tir(tmp_path):
     assert "language" not in in_tir.questions
 
 
+@pytest.mark.parametrize("target", ["cortex-a72", "cortex-m4"])
 @pytest.mark.parametrize(("kind", "name"), [("int8", "even pointwise"), ("float", "padded")])
-def test_answers_leave_rows_alone(tmp_path, kind, name):
+def test_answers_leave_rows_alone(tmp_path, kind, name, target):
     """The row form of a convolution, and its price, are those of the default schedule."""
-    task = task_of(tmp_path, kind, name, "cortex-a72")
+    task = task_of(tmp_path, kind, name, target)
     assert task is not None
 
     def form(decisions):
@@ -100,7 +101,7 @@ def test_answers_leave_rows_alone(tmp_path, kind, name):
         row = kernel.rows.emit({})
         weights = {at: pack(task.source.constants[at]) for at, pack in row.repack.items()}
         packed = [array.tobytes() for array in weights.values()]
-        return structural_hash(kernel.func), (structural_hash(row.func), kernel.rows.work, packed)
+        return kernel_hash(kernel), (kernel_hash(row), kernel.rows.work, packed)
 
     whole, rows = form({})
     others = [
