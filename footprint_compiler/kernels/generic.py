@@ -20,6 +20,7 @@ from tvm import s_tir, tirx
 from tvm.s_tir.schedule import ScheduleError
 
 from footprint_compiler.kernels.decisions import choose
+from footprint_compiler.kernels.every_nth import every_nth
 from footprint_compiler.kernels.generic_choices import shape_innermost, write_out_innermost
 from footprint_compiler.kernels.generic_rows import ElementwiseRows, elementwise_rows
 from footprint_compiler.kernels.machine import Machine
@@ -177,6 +178,9 @@ def _elementwise(func: Any, block: Any, machine: Machine) -> Scheduled | None:
     )
     attrs = {"tirx.noalias": not in_place}
     rows = elementwise_rows(params, store, variables, machine, attrs)
+    picked = every_nth(store, variables, machine)
+    if picked is not None:
+        return Scheduled(prim_func(params, picked, attrs), in_place, rows)
     if not flat:
         parts = segmented(store, variables, shape)
         if parts is not None:

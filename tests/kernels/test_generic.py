@@ -79,6 +79,9 @@ IMAGE = seeded(2, 5, 7, 9)
 OTHER = seeded(2, 5, 7, 9, seed=2)
 INTS = np.random.default_rng(3).integers(-(2**31), 2**31, (5, 33), np.int64).astype(np.int32)
 BYTES = np.random.default_rng(4).integers(-128, 128, (3, 47), np.int64).astype(np.int8)
+PAIRS_OF = seeded(1, 3, 5, 9, 2)
+TRIPLES_OF = np.random.default_rng(6).integers(-128, 128, (67, 3), np.int64).astype(np.int8)
+FEW = seeded(3, 2)
 
 GENERIC: dict[str, Row] = {
     **{
@@ -122,6 +125,15 @@ GENERIC: dict[str, Row] = {
         [IMAGE],
         lambda a: (a[..., 1:9:3], 0),
     ),
+    **{
+        f"pick-{first}-of-{a.shape[-1]}-{a.dtype}": (
+            lambda a, first=first: op.strided_slice(a, [a.ty.ndim - 1], [first], [first + 1]),
+            [a],
+            lambda a, first=first: (a[..., first : first + 1], 0),
+        )
+        for a in (PAIRS_OF, PAIRS_OF[..., :1].repeat(5, -1), TRIPLES_OF, FEW)
+        for first in (0, a.shape[-1] - 1)
+    },
     "sum-inner": (lambda a: op.sum(a, -1), [IMAGE], lambda a: (wide_sum(a, -1), _sum_bound(a, -1))),
     "sum-outer": (lambda a: op.sum(a, 0), [IMAGE], lambda a: (wide_sum(a, 0), _sum_bound(a, 0))),
     "sum-all": (lambda a: op.sum(a), [IMAGE], lambda a: (wide_sum(a, None), _sum_bound(a, None))),
