@@ -20,7 +20,7 @@ from tvm import tirx
 from footprint_compiler.kernels.conv import ConvShape, Store, kernel_rows
 from footprint_compiler.kernels.decisions import choose
 from footprint_compiler.kernels.dot import DotUnit, Operands
-from footprint_compiler.kernels.patch import Patch, converted, converted_zero_point, pieces
+from footprint_compiler.kernels.patch import Patch, converted, converted_zero_point, covering
 from footprint_compiler.kernels.tir import index, loop, ramp, seq
 
 STORED = 16
@@ -66,15 +66,23 @@ class DotConvEmitter:
         dtype: int8 or uint8, of the input.
         zero_point: of the input.
         row: emit this output row alone.
+        twice: an output may be computed and stored twice.
     """
 
     advantage = 1.0
     """See ``ConvEmitter``."""
 
     def __init__(
-        self, shape: ConvShape, unit: DotUnit, dtype: str, zero_point: int = 0, row: Any = None
+        self,
+        shape: ConvShape,
+        unit: DotUnit,
+        dtype: str,
+        zero_point: int = 0,
+        row: Any = None,
+        twice: bool = False,
     ) -> None:
         self.shape = shape
+        self.twice = twice and shape.out_height * shape.out_width > 1
         self.row = row
         self.unit = unit
         self.dtype = dtype
@@ -138,9 +146,12 @@ class DotConvEmitter:
     def _blocks(self) -> list[tuple[int, int]]:
         """(first channel in the group, channels with padding) of each block of a group."""
         padded = -(-self.group_out // self.unit.lanes) * self.unit.lanes
-        return [
-            (first, min(self.channels, padded - first)) for first in range(0, padded, self.channels)
-        ]
+        found = []
+        for first in range(0, padded, self.channels):
+            channels = min(self.channels, padded - first)
+            overlaps = self.twice and channels <= self.group_out
+            found.append((min(first, self.group_out - channels) if overlaps else first, channels))
+        return found
 
     def emit(self, x: Any, packed: Any, store: Store, base: int = 0) -> Any:
         """The whole convolution; see ``ConvEmitter.emit``."""
@@ -226,19 +237,30 @@ class DotConvEmitter:
     def _each_block(self, g: Any, base: int, body: Callable[[Block], Any]) -> Any:
         """``body`` for every block of output channels of group ``g``."""
         blocks = self._blocks()
-        whole = [b for b in blocks if b[1] == self.channels and sum(b) <= self.group_out]
+        whole = [
+            b
+            for b in blocks
+            if b[1] == self.channels and sum(b) <= self.group_out and not b[0] % b[1]
+        ]
         begin = index(base) + g * index(self.packed_elements // self.shape.groups)
         size = self.depth + self._start_bytes
 
-        def block(first: Any, channels: int, kept: int) -> Any:
-            return body(Block(first, channels, kept, begin + first * index(size)))
+        def block(first: Any, channels: int, kept: int, before: Any) -> Any:
+            return body(Block(first, channels, kept, begin + before * index(size)))
 
         parts = []
         if whole:
             full = self.channels
-            parts.append(loop("ob", 0, len(whole), lambda b: block(b * index(full), full, full)))
+
+            def same(b: Any) -> Any:
+                return block(b * index(full), full, full, b * index(full))
+
+            parts.append(loop("ob", 0, len(whole), same))
+        before = len(whole) * self.channels
         for first, channels in blocks[len(whole) :]:
-            parts.append(block(index(first), channels, min(channels, self.group_out - first)))
+            kept = min(channels, self.group_out - first)
+            parts.append(block(index(first), channels, kept, index(before)))
+            before += channels
         return seq(parts)
 
     def _block(self, block: Block, pixels: int, read: Any, packed: Any, write: Any) -> Any:
@@ -267,7 +289,7 @@ class DotConvEmitter:
         stores = [
             results(pixel, channel, lanes)
             for pixel in range(pixels)
-            for channel, lanes in pieces(block.kept, STORED)
+            for channel, lanes in covering(block.kept, STORED, self.twice)
         ]
         return seq([*statements, *stores])
 

@@ -45,7 +45,7 @@ def conv_rows(
     zero_point = int(fused.attrs.get("zero_point", 0))
 
     def one_row(h: Any) -> Any:
-        return conv_emitter(shape, machine, dtypes, zero_point, h)
+        return conv_emitter(shape, machine, dtypes, zero_point, h, not kernel.in_place)
 
     with deciding(None):
         whole = conv_emitter(shape.flattened(), machine, dtypes, zero_point)

@@ -44,12 +44,20 @@ class DepthwiseEmitter:
         dtype: int8 or uint8, of the input.
         zero_point: of the input.
         row: emit this output row alone.
+        twice: an output may be computed and stored twice.
     """
 
     def __init__(
-        self, shape: ConvShape, machine: Machine, dtype: str, zero_point: int = 0, row: Any = None
+        self,
+        shape: ConvShape,
+        machine: Machine,
+        dtype: str,
+        zero_point: int = 0,
+        row: Any = None,
+        twice: bool = False,
     ) -> None:
         self.shape = shape
+        self.twice = twice
         self.machine = machine
         self.dtype = dtype
         self.row = row
@@ -97,11 +105,17 @@ class DepthwiseEmitter:
         return np.ascontiguousarray(np.concatenate(found))
 
     def _blocks(self) -> list[tuple[int, int]]:
-        """(first channel, channels) of each block; the last one may be odd."""
+        """(first channel, channels) of each block; the last one may be odd, or overlap others."""
         channels = self.shape.out_channels
-        even = channels // LANES * LANES
-        rest = [(even, channels - even)] if even < channels else []
-        return [*pieces(even, self.width), *rest]
+        whole = channels // self.width * self.width
+        found = pieces(whole, self.width)
+        rest = channels - whole
+        width = next(w for w in (0, LANES, 2 * LANES, 4 * LANES) if w >= rest)
+        if self.twice and width <= channels:
+            return [*found, *([(channels - width, width)] if width else [])]
+        even = rest // LANES * LANES
+        found += [(whole + first, width) for first, width in pieces(even, self.width)]
+        return [*found, *([(whole + even, rest - even)] if even < rest else [])]
 
     def _unit(self, width: int) -> Taps:
         kernel, machine = self.shape.kernel, self.machine
@@ -125,8 +139,8 @@ class DepthwiseEmitter:
             """``body(first channel, width, byte)`` for every block."""
             statements = []
             offset = begin
-            for width in dict.fromkeys(width for _, width in blocks):
-                same = [first for first, other in blocks if other == width]
+            for width, apart in dict.fromkeys((w, first % w > 0) for first, w in blocks):
+                same = [first for first, w in blocks if (w, first % w > 0) == (width, apart)]
                 size = self._unit(width).bytes
 
                 def one(b: Any, width: int, lowest: int, size: int, at: int) -> Any:

@@ -24,6 +24,7 @@ def conv_emitter(
     dtypes: tuple[str, str, str],
     zero_point: int = 0,
     row: Any = None,
+    twice: bool = False,
 ) -> ConvEmitter | DotConvEmitter | WinogradEmitter:
     """The emitter of a convolution.
 
@@ -33,6 +34,7 @@ def conv_emitter(
         dtypes: of the input, the weights and the accumulator.
         zero_point: of the input.
         row: emit this output row alone.
+        twice: an output may be computed and stored twice.
     """
     dtype, weights, accumulator = dtypes
     small = min(shape.in_channels, shape.out_channels) // shape.groups < FEWEST
@@ -46,7 +48,7 @@ def conv_emitter(
     transformed = row is None and suits_int8(shape, machine)
     if transformed and choose("algorithm", "winograd", ("winograd", "direct")) == "winograd":
         return WinogradInt8Emitter(shape, machine, dtype, zero_point)
-    return DotConvEmitter(shape, dot_unit(machine, shape, dtype), dtype, zero_point, row)
+    return DotConvEmitter(shape, dot_unit(machine, shape, dtype), dtype, zero_point, row, twice)
 
 
 def dot_unit(machine: Machine, shape: ConvShape, dtype: str) -> DotUnit:

@@ -155,7 +155,8 @@ def _emitter(
     """The emitter of a convolution and the buffer of its packed weights."""
     stored = stored_of(fused.attrs)
     if stored is None:
-        emitter = conv_emitter(shape, machine, dtypes, _zero_point(fused))
+        twice = not _in_place(fused)
+        emitter = conv_emitter(shape, machine, dtypes, _zero_point(fused), twice=twice)
         return emitter, _flat("packed", emitter.packed_elements, dtypes[1])
     given = (dtypes[0], dtypes[2])
     blocks = StoredConvEmitter(shape, machine, given, _zero_point(fused), stored)
@@ -184,7 +185,8 @@ def _depthwise(fused: Fused, shape: ConvShape, machine: Machine, position: int) 
 
     def emitter(row: Any = None) -> DepthwiseEmitter | WindowEmitter:
         if special:
-            return DepthwiseEmitter(shape, machine, str(x.dtype), _zero_point(fused), row)
+            dtype, twice = str(x.dtype), not _in_place(fused)
+            return DepthwiseEmitter(shape, machine, dtype, _zero_point(fused), row, twice)
         return WindowEmitter(
             shape,
             machine,

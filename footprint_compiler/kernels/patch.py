@@ -17,6 +17,8 @@ from tvm import tirx
 from footprint_compiler.kernels.conv import ConvShape, kernel_rows
 from footprint_compiler.kernels.tir import cast, index, loop, ramp, seq, splat
 
+OVERLAPPED = 8
+"""Elements of a vector that may compute some elements for a second time."""
 UNROLLED = 4
 """Runs of at most this many vectors are copied without a loop."""
 
@@ -177,6 +179,16 @@ def pieces(count: int, lanes: int) -> list[tuple[int, int]]:
         found.append((done, lanes))
         done += lanes
     return found
+
+
+def covering(count: int, lanes: int, twice: bool) -> list[tuple[int, int]]:
+    """``pieces`` that may overlap: where ``twice`` says that elements may be computed again, a last
+    vector of 8 ends with the last element instead of being cut into short ones."""
+    found = pieces(count, lanes)
+    if not twice or count < OVERLAPPED or not count % OVERLAPPED:
+        return found
+    whole = [piece for piece in found if piece[1] >= OVERLAPPED]
+    return [*whole, (count - OVERLAPPED, OVERLAPPED)]
 
 
 def _neighbours(taps: list[int]) -> list[tuple[int, int]]:

@@ -85,6 +85,18 @@ def _dense(bench: Bench, name: str, rows: int, depth: int, columns: int, lowest:
     bench.add(name, lambda v: relax.op.matmul(v, weights, "int32"), [x], wide(x) @ wide(w))
 
 
+def _added(bench: Bench, name: str, rows: int, depth: int, columns: int) -> None:
+    """Sums added to a tensor whose place they may take: each must be computed only once."""
+    x, w = _codes("int8", rows, depth), _codes("int8", depth, columns)
+    other = RNG.integers(-(2**20), 2**20, (rows, columns)).astype(np.int32)
+    weights = relax.const(w, "int8")
+
+    def make(v: Any, r: Any) -> Any:
+        return relax.op.add(relax.op.matmul(v, weights, "int32"), r)
+
+    bench.add(name, make, [x, other], wide(x) @ wide(w) + other)
+
+
 def dot_bench() -> Bench:
     bench = Bench()
     add = partial(_conv, bench)
@@ -105,6 +117,8 @@ def dot_bench() -> Bench:
     add("one-pixel", 40, 18, image=(1, 1, 1))
     for channels in (8, 16, 25, 72):
         add(f"depthwise{channels}", channels, channels, groups=channels, lowest=-127)
+    add("depthwise-odd", 29, 29, groups=29, stride=(2, 1), zero=-5)
+    add("pointwise-29", 16, 29, kernel=(1, 1), padding=(0, 0, 0, 0))
     add("depthwise-lowest", 24, 24, groups=24, stride=(2, 2), zero=-128)
     add("depthwise-uint8", 19, 19, groups=19, dtype="uint8", zero=200, stride=(1, 2))
     add("depthwise-even", 16, 16, groups=16, kernel=(2, 2), padding=(0, 0, 1, 1), dilation=(2, 1))
@@ -114,4 +128,5 @@ def dot_bench() -> Bench:
     add("depthwise-tall", 9, 9, groups=9, kernel=(5, 1), padding=(4, 0, 4, 0), image=(1, 3, 5))
     for rows, depth, columns in ((1, 640, 40), (3, 37, 9), (9, 64, 16)):
         _dense(bench, f"dense-{rows}x{depth}x{columns}", rows, depth, columns, -128 + rows % 2)
+    _added(bench, "dense-added", 7, 24, 21)
     return bench
