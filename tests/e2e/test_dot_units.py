@@ -52,7 +52,11 @@ def test_equals_exact_arithmetic(
     artifact = build_graph(
         bench.graph(), chosen, BuildOptions(name="dot"), tmp_path / "dot", Reporter()
     )
-    given = {f"{n}.in0": case.inputs[0] for n, case in bench.cases.items()}
+    given = {
+        f"{name}.in{position}": array
+        for name, case in bench.cases.items()
+        for position, array in enumerate(case.inputs)
+    }
     outputs = runners.run(artifact, given).outputs
     for name, case in bench.cases.items():
         np.testing.assert_array_equal(outputs[f"{name}.out"], case.expected, name)
