@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from tvm import relax
 
-from footprint_compiler.kernels.quantized import quantized_weights
+from footprint_compiler.kernels.quantized import quantized_weights, quantized_weights_of_two
 from footprint_compiler.kernels.tir import WEIGHTED_AXIS
 from footprint_compiler.passes.qdq_graph import QdqGraph, Target, call_te
 from footprint_compiler.passes.qdq_scale import largest, requantization
@@ -77,7 +77,7 @@ def resize(graph: QdqGraph, producer: Any, target: Target) -> Any:
     tables = [tensor_constant(a) for step in steps for a in (step.places, step.weights)]
     return call_te(
         graph,
-        quantized_weights,
+        quantized_weights_of_two if len(steps) == 2 else quantized_weights,
         x.expr,
         *tables,
         shape_of(producer),

@@ -290,6 +290,24 @@ def quantized_weights(
     return te.compute(shape, element, name="resize")
 
 
+def quantized_weights_of_two(
+    x: Any,
+    places: Any,
+    weights: Any,
+    more_places: Any,
+    more_weights: Any,
+    shape: tuple[int, ...],
+    axes: list[int],
+    zero_point: int,
+    mantissa: int,
+    scaling: Scaling,
+    output: Output,
+) -> Any:
+    """``quantized_weights`` along two axes, with names for all of its arguments."""
+    rest = (shape, axes, zero_point, mantissa, scaling, output)
+    return quantized_weights(x, places, weights, more_places, more_weights, *rest)
+
+
 def rescale(x: Any, zero_point: int, mantissa: int, scaling: Scaling, output: Output) -> Any:
     """x - zero_point requantized: the same numbers with other codes."""
     wide = scaling.accumulator

@@ -18,6 +18,7 @@ _PARTS = {
     "lookup": (),
     "multiply": (),
     "quantize": ("bits.h",),
+    "resize": (),
     "dequantize": ("bits.h",),
     "scalar_conv": ("scalar.h",),
     "scalar_depthwise": ("scalar.h",),
@@ -148,7 +149,7 @@ def _parts_wrapper(symbol: str, kernel: CKernel) -> str:
     return f"\n{head};\n{head}\n{{\n{body}}}\n"
 
 
-_ELEMENTWISE = frozenset({"add", "dequantize", "lookup", "multiply", "quantize"})
+_ELEMENTWISE = frozenset({"add", "dequantize", "lookup", "multiply", "quantize", "resize"})
 """Functions that take no scratch and compute a row as they compute a tensor."""
 
 
@@ -193,4 +194,5 @@ _RANGES: dict[str, Callable[[CKernel], list[str]]] = {
     "lookup": _nothing,
     "multiply": _nothing,
     "quantize": _nothing,
+    "resize": _nothing,
 }

@@ -13,6 +13,7 @@ from footprint_compiler.kernels.c.layer import Rings, conv_shape
 from footprint_compiler.kernels.c.multiply import whole_operands
 from footprint_compiler.kernels.c.operator import Operator, read_operator
 from footprint_compiler.kernels.c.parts import Products, grouped, transposed
+from footprint_compiler.kernels.c.resize import resize
 from footprint_compiler.kernels.c.row_work import row_work
 from footprint_compiler.streaming.window import Window
 
@@ -34,6 +35,9 @@ _COMMON: dict[str, Callable[[Operator, Rings | None], CKernel | None]] = {
     "quantize_linear": quantize,
 }
 """Generators of all sets of kernels."""
+
+_RESIZE = {"dsp": "saturate", "thumb2": "saturate", "mve": "mve", "rv32": ""}
+"""Beginning of the names of sets -> what they have for linear resizing."""
 
 _IN_PARTS: dict[str, Callable[[Operator, Rings | None, Products], CKernel | None]] = {
     "quantized_conv2d": grouped,
@@ -68,6 +72,9 @@ def c_kernel(func: Any, unit: str, rings: Rings | None = None) -> CKernel | None
 
 def generate(operator: Operator, unit: str, rings: Rings | None = None) -> CKernel | None:
     """The C kernel of an operator, or None; arguments as of ``c_kernel``."""
+    if operator.name == "quantized_weights_of_two":
+        feature = _RESIZE.get(unit.split("-", 1)[0])
+        return None if feature is None else resize(operator, rings, feature)
     generators = {**_COMMON, **_GENERATORS[unit]}
     generator = generators.get(operator.name)
     kernel = generator(operator, rings) if generator else None
