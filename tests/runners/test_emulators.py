@@ -118,7 +118,7 @@ def test_an_artifact_may_have_a_name_of_the_harness(
         np.testing.assert_array_equal(found.outputs["q"], demo_outputs(inputs["x"])["q"])
 
 
-@pytest.mark.parametrize("name", ["cortex-m0plus", "cortex-m4", "arm64", "esp32-c3", "esp32-p4"])
+@pytest.mark.parametrize("name", ["cortex-m0plus", "cortex-m4", "arm64", "esp32-c3"])
 def test_math_functions_are_there_without_a_c_library(
     name: str, artifact_for: MakeArtifact
 ) -> None:
