@@ -57,8 +57,9 @@ def find_library(artifact: Artifact) -> Library:
     threads = int(artifact.manifest.get("threads", 1))
     if threads > 1:
         raise RunnerError(
-            f"{artifact.path} is built for {threads} threads, which the harness does not have",
-            "Build it with --threads 1 to run it in an emulator.",
+            f"{artifact.path} is built for {threads} threads; kernel by kernel and "
+            "in an emulator there is one",
+            "Build it with --threads 1 for this.",
         )
     files = artifact.manifest.get("files", {})
     archive = artifact.path / str(files.get("static_library", f"lib{artifact.name}.a"))
