@@ -33,7 +33,8 @@ LIBM_FUNCTIONS = frozenset(
 _THREAD_FUNCTIONS = (
     "pthread_attr_init pthread_attr_destroy pthread_attr_setstacksize pthread_create pthread_join "
     "pthread_mutex_init pthread_mutex_destroy pthread_mutex_lock pthread_mutex_unlock "
-    "pthread_cond_init pthread_cond_destroy pthread_cond_wait pthread_cond_broadcast sched_yield"
+    "pthread_cond_init pthread_cond_destroy pthread_cond_wait pthread_cond_broadcast "
+    "sched_yield getpid"
 )
 THREAD_FUNCTIONS = frozenset(_THREAD_FUNCTIONS.split())
 """What the pool of a build with several threads calls; a build for one thread needs none."""

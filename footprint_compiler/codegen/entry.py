@@ -65,9 +65,13 @@ class Interface:
 
     @property
     def errors(self) -> tuple[tuple[str, str], ...]:
-        """(macro after the prefix, text) of every result, in the order of their codes."""
-        threads = THREAD_ERRORS if self.threads > 1 else ()
-        return (*ERRORS, *threads, *(PAGER_ERRORS if self.pages is not None else ()))
+        """(macro after the prefix, text) of every result, in the order of their codes.
+
+        A code means the same in every library, so that one with threads has that of the pager.
+        """
+        if self.threads > 1:
+            return (*ERRORS, *PAGER_ERRORS, *THREAD_ERRORS)
+        return (*ERRORS, *(PAGER_ERRORS if self.pages is not None else ()))
 
     @property
     def weights_mode(self) -> str:

@@ -21,12 +21,13 @@ from footprint_compiler.tensor import DTYPE_BYTES, TensorSpec
 _MOST_MEMBERS = 64
 
 
-def open_artifact(path: Path) -> Artifact:
+def open_artifact(path: str | Path) -> Artifact:
     """The artifact at ``path``: a folder, or a tar file, which is unpacked for this process.
 
     Raises:
         ArtifactError: it is missing, incomplete, damaged, or of another version of fpc.
     """
+    path = Path(path)
     try:
         folder = path if path.is_dir() else _unpack(path)
         manifest = _read_manifest(folder, path)

@@ -35,6 +35,7 @@ def test_reading_gives_what_was_written(artifact: Artifact, copy: Path) -> None:
     assert read.inputs == program.inputs
     assert read.outputs == program.outputs
     assert read.manifest == artifact.manifest
+    assert open_artifact(str(copy)) == read
     assert read.library == copy / "libnet.so"
     assert read.header == copy / "net.h"
 
