@@ -158,6 +158,7 @@ def _depthwise(layer: Linear, rings: Rings | None, core: str) -> CKernel | None:
         shape.padding[1] + shape.in_width, (shape.out_width - 1) * shape.stride[1] + width
     )
     features = _features(rings, core) | {"three" if shape.kernel == (3, 3) else "other"}
+    features |= {"shift"} if core == "thumb1" and codes.left else set()
     return CKernel(
         "depthwise",
         "scalar_depthwise",
