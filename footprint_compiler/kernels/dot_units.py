@@ -6,6 +6,7 @@ from typing import Any
 
 from footprint_compiler.kernels.conv import ConvEmitter, ConvShape
 from footprint_compiler.kernels.conv_int8 import DotConvEmitter
+from footprint_compiler.kernels.conv_narrow import NarrowConvEmitter
 from footprint_compiler.kernels.conv_winograd import WinogradEmitter
 from footprint_compiler.kernels.conv_winograd_int8 import WinogradInt8Emitter
 from footprint_compiler.kernels.decisions import choose
@@ -25,7 +26,7 @@ def conv_emitter(
     zero_point: int = 0,
     row: Any = None,
     twice: bool = False,
-) -> ConvEmitter | DotConvEmitter | WinogradEmitter:
+) -> ConvEmitter | DotConvEmitter | NarrowConvEmitter | WinogradEmitter:
     """The emitter of a convolution.
 
     Args:
@@ -43,6 +44,8 @@ def conv_emitter(
         size, advantage = winograd_size(shape, machine)
         if size and choose("algorithm", "winograd", ("winograd", "direct")) == "winograd":
             return WinogradEmitter(shape, machine, size, advantage)
+    if dtypes == ("float32",) * 3 and NarrowConvEmitter.suits(shape, machine):
+        return NarrowConvEmitter(shape, machine, row)
     if not machine.dot or not eight or (small and shape.groups > 1):
         return ConvEmitter(shape, machine, dtype, accumulator, zero_point, row)
     transformed = row is None and suits_int8(shape, machine)

@@ -47,6 +47,12 @@ CASES: dict[str, Conv] = {
     "stride3": Conv((1, 10, 13, 5), 8, stride=(3, 3), padding=SAME),
     "strides-differ": Conv((1, 10, 13, 5), 8, stride=(1, 3), padding=(1, 2, 0, 1)),
     "stride-over-kernel": Conv((1, 11, 11, 3), 8, (2, 2), stride=(3, 3), padding=SAME),
+    **{
+        f"pointwise-{c}-to-{o}": Conv((2, 3, 7, c), o, (1, 1))
+        for c, o in ((8, 1), (16, 2), (48, 1), (12, 2), (64, 3))
+    },
+    "pointwise-stride2-to-one": Conv((1, 5, 7, 16), 1, (1, 1), stride=(2, 2)),
+    "pointwise-padded-to-one": Conv((1, 3, 5, 16), 1, (1, 1), padding=SAME),
     "pointwise-stride2": Conv((2, 7, 9, 9), 17, (1, 1), stride=(2, 2)),
     "pointwise-padded": Conv((1, 4, 5, 9), 17, (1, 1), padding=(1, 2, 0, 1)),
     "pointwise-padded-stride3": Conv((1, 7, 8, 9), 7, (1, 1), stride=(3, 3), padding=SAME),

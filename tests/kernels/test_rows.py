@@ -58,6 +58,7 @@ SHAPES = {
     "far-padding": Layer((6, 4, 3), 4, kernel=(2, 2), padding=(3, 2, 3, 2)),
     "pointwise": Layer((6, 5, 7), 9, kernel=(1, 1), padding=(0, 0, 0, 0)),
     "pointwise-column": Layer((9, 1, 17), 33, kernel=(1, 1), padding=(0, 0, 0, 0)),
+    "pointwise-narrow": Layer((6, 11, 16), 2, kernel=(1, 1), padding=(0, 0, 0, 0)),
     "pointwise-stride-2": Layer((7, 6, 5), 4, kernel=(1, 1), stride=(2, 2), padding=(0, 0, 0, 0)),
     "residual": Layer((6, 5, 4), 4, residual=True),
     "own-residual": Layer((7, 5, 4), 4, own=True),
