@@ -96,7 +96,8 @@ _INTEGER = {
 def estimate_precision(
     program: Program, families: Mapping[str, str], machine: Machine, measured: Mapping[str, float]
 ) -> PrecisionEstimate | None:
-    """Each kernel as built and in float; None for a model without 8-bit tensors.
+    """Each kernel as built and in float; None for a model without 8-bit tensors, and for a core
+    that there are no rates for.
 
     Args:
         families: kernel -> family.
@@ -104,6 +105,8 @@ def estimate_precision(
         measured: kernel -> its cost to that of the default schedule, by its tuning record.
     """
     if not any(spec.dtype in CODES for spec in program.tensors.values()):
+        return None
+    if integer_unit(machine) not in _INTEGER:
         return None
     model = _Model(program, machine)
     layers = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,12 @@ def test_direction_of_what_was_measured(target: str, layer: Any, low: float, hig
 @pytest.mark.parametrize("target", [target.name for target in list_targets()])
 def test_every_target_has_rates(target: str) -> None:
     assert _ratio(_machine(target), *POINTWISE) > 0
+
+
+def test_a_core_without_rates_has_no_estimate() -> None:
+    """RISC-V without products, of a user's own file, has no C kernels."""
+    bare = replace(_machine("esp32-c3"), c_unit="")
+    assert _one(bare, *POINTWISE) is None
 
 
 def test_a_conversion_is_not_there_in_float_but_an_island_is() -> None:

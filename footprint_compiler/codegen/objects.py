@@ -132,6 +132,8 @@ def _has_rounding(target: Any) -> bool:
     triple = str(target.attrs.get("mtriple", ""))
     if triple.startswith(("thumb", "arm")):
         return cpu in ("cortex-m7", "cortex-m33", "cortex-m55")
+    if triple.startswith("riscv"):
+        return False
     if triple.startswith("aarch64"):
         return True
     return cpu not in ("", "x86-64")

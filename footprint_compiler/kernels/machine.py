@@ -81,11 +81,13 @@ def machine_of(target: Target) -> Machine:
     soft float, the integer registers that a call of the helper functions leaves alone.
     """
     limits = target.limits
+    triple = str(target.tvm["mtriple"])
     core = str(target.tvm.get("mcpu", "")) if target.is_bare_metal else ""
+    features = target_features(target) if triple.startswith("riscv") else frozenset()
     hard_float = target.tvm.get("mfloat-abi") == "hard"
-    c_unit, c_float = unit_of(core), float_unit_of(core) if hard_float else ""
+    c_unit = unit_of(core, triple if core else "", features)
+    c_float = float_unit_of(core) if hard_float else ""
     if limits.vector_bits:
-        triple = str(target.tvm["mtriple"])
         return Machine(
             limits.vector_bits,
             limits.vector_registers,

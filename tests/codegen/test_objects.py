@@ -14,6 +14,7 @@ import pytest
 import tvm
 from tvm import te, topi
 
+from footprint_compiler.codegen.elf_check import LIBM_FUNCTIONS, undefined_symbols
 from footprint_compiler.codegen.objects import compile_objects, lower_kernel
 from footprint_compiler.runners.local import why_not_local
 from footprint_compiler.runners.machine import machine_of_target
@@ -68,3 +69,17 @@ def test_no_disk_is_needed_for_what_llvm_writes(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
     (content,) = compile_objects({"k": kernel}, target)
     assert content.startswith(b"\x7fELF")
+
+
+@pytest.mark.parametrize("name", ["esp32-c3", "esp32-p4", "cortex-m4"])
+def test_cores_without_rounding_instructions_need_no_libm(name: str) -> None:
+    x = te.placeholder((64,), "float32", name="x")
+    floor = te.create_prim_func([x, topi.floor(x)])
+    target = tvm.target.Target(dict(load_target(name).tvm))
+    kernel = lower_kernel(floor, "k", target)
+    wanted = {
+        symbol
+        for one in compile_objects({"k": kernel}, target)
+        for symbol in undefined_symbols(one)
+    }
+    assert not wanted & LIBM_FUNCTIONS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 
 import numpy as np
 
@@ -18,7 +18,6 @@ _UNITS = {
     "cortex-m7": "dsp",
     "cortex-m33": "dsp",
     "cortex-m55": "mve",
-    "generic-rv32": "rv32",
 }
 """LLVM's name of a core -> its kernels; TIR elsewhere."""
 
@@ -40,8 +39,15 @@ def float_unit_of(mcpu: str) -> str:
     return _FLOAT_UNITS.get(mcpu, "")
 
 
-def unit_of(mcpu: str) -> str:
-    """The set of C kernels for a core, or an empty string."""
+def unit_of(mcpu: str, mtriple: str = "", features: Set[str] = frozenset()) -> str:
+    """The set of C kernels for a bare-metal core, or an empty string.
+
+    Args:
+        mtriple, features: as LLVM names them; they tell RISC-V, whose cores have many names. Its
+            kernels multiply, and use more registers than RV32E has.
+    """
+    if mtriple.startswith("riscv32"):
+        return "rv32" if "m" in features and "e" not in features else ""
     return _UNITS.get(mcpu, "")
 
 

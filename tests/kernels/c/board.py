@@ -16,11 +16,11 @@ from footprint_compiler.kernels.c.cores import (
     fast_unit,
     small_unit,
     unit_for_constants,
-    unit_of,
 )
 from footprint_compiler.kernels.c.kernel import CKernel
 from footprint_compiler.kernels.c.source import render_source
 from footprint_compiler.kernels.c.units import generate
+from footprint_compiler.kernels.machine import machine_of as kernel_machine
 from footprint_compiler.memory import plan_memory
 from footprint_compiler.options import BuildOptions
 from footprint_compiler.program import KernelCall, Program, Scratch
@@ -62,7 +62,7 @@ def run_layers(
         goal: as of ``--optimize-for``.
     """
     target = load_target(target_name)
-    unit = unit_of(str(target.tvm["mcpu"]))
+    unit = kernel_machine(target).c_unit
     small = goal == "size"
     unit = fast_unit(unit) if goal == "speed" else unit
     unit = small_unit(unit, ["quantized_conv2d"]) if small else unit

@@ -73,6 +73,9 @@ def test_everything_else_is_left_to_tir(unit: str, layer: Operator) -> None:
 def test_units_by_core() -> None:
     assert unit_of("cortex-m4") == unit_of("cortex-m33") == "dsp"
     assert unit_of("cortex-a53") == unit_of("") == ""
+    assert unit_of("sifive-e31", "riscv32-unknown-none-elf", {"i", "m", "c"}) == "rv32"
+    assert unit_of("generic-rv32", "riscv32-unknown-none-elf", {"i", "c"}) == ""
+    assert unit_of("generic-rv32", "riscv32-unknown-none-elf", {"e", "m"}) == ""
     assert fast_unit("dsp") == "dsp-wide"
     assert fast_unit("mve") == "mve"
 
