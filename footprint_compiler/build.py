@@ -17,7 +17,7 @@ from footprint_compiler.artifact import Artifact
 from footprint_compiler.codegen.c_kernels import compile_c_kernels
 from footprint_compiler.codegen.emit import check_output, emit_artifact
 from footprint_compiler.codegen.objects import LoweredKernel, compile_objects, lower_kernel
-from footprint_compiler.codegen.small_objects import compile_small_object
+from footprint_compiler.codegen.small_objects import compile_small_objects
 from footprint_compiler.errors import UsageError
 from footprint_compiler.frontend import import_model
 from footprint_compiler.graph import Graph
@@ -235,7 +235,7 @@ def compile_graph(
     functions = {symbol: one for symbol, one in lowered.items() if symbol in used}
     in_tir = {symbol: one for symbol, one in functions.items() if isinstance(one, LoweredKernel)}
     in_c = {symbol: one for symbol, one in functions.items() if isinstance(one, CKernel)}
-    compiled = compile_small_object(in_tir, target) if small else compile_objects(in_tir, llvm)
+    compiled = compile_small_objects(in_tir, target) if small else compile_objects(in_tir, llvm)
     objects = (*compiled, *compile_c_kernels(in_c, target, options.cc, small))
     if trace is None:
         return Compiled(program, objects, layers, records.for_manifest())
