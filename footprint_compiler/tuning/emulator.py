@@ -119,7 +119,7 @@ class EmulatorRunner(ProgramRunner):
         self, objects: tuple[bytes, bytes], sides: Sequence[Sequence[Argument]], folder: Path
     ) -> Path:
         """For Linux, or for the board."""
-        if self.target.is_bare_metal:
+        if self.target.runner.kind == "qemu-system":
             return link_board_program(self.target, objects, sides, folder)
         return super().link(objects, sides, folder)
 

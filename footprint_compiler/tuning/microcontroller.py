@@ -1,4 +1,4 @@
-"""What blocks of Thumb code cost a Cortex-M: instructions, and cycles where there is a model."""
+"""What blocks of code cost a microcontroller: instructions, and cycles where there is a model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class Microcontroller:
     """One core; flash without wait states.
 
     Args:
-        target: of a Cortex-M.
+        target: bare metal, Thumb or 32-bit RISC-V.
 
     Attributes:
         name: of the model of its cycles; empty where there is none.
@@ -22,8 +22,9 @@ class Microcontroller:
     width = 1
 
     def __init__(self, target: Target) -> None:
-        self._core = str(target.tvm["mcpu"])
-        self._decoder = Decoder("thumb")
+        self._core = str(target.tvm.get("mcpu", ""))
+        thumb = str(target.tvm["mtriple"]).startswith("thumb")
+        self._decoder = Decoder("thumb" if thumb else "riscv32")
         known = has_model(self._core)
         self.name = f"{self._core} model" if known else ""
         self.jump = jump_cycles(self._core, 0) if known else 0

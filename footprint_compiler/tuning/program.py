@@ -22,17 +22,32 @@ PROGRAMS = {
 _FLAGS = ("-O2", "-g0", "-ffreestanding", "-fno-sanitize=all", "-fno-stack-protector")
 
 
+def needs_linux(target: Target) -> None:
+    """Refuse a target that no device with Linux runs.
+
+    Raises:
+        UsageError: its kernels can be measured in an emulator only.
+    """
+    if target.is_bare_metal:
+        raise UsageError(
+            f"kernels for {target.name} cannot be tuned on a device: it has no Linux",
+            "Use --runner emulator.",
+        )
+
+
 def program_target(target: Target) -> tuple[str, str]:
     """zig target and CPU of the measuring program.
 
     Raises:
-        UsageError: kernels of this target cannot be measured: it has no Linux.
+        UsageError: there is none for the architecture.
     """
     architecture = target.toolchain.zig_target.split("-", maxsplit=1)[0]
-    if target.is_bare_metal or architecture not in PROGRAMS:
+    if target.is_bare_metal:
+        return target.toolchain.zig_target, target.toolchain.zig_cpu
+    if architecture not in PROGRAMS:
         raise UsageError(
-            f"kernels for {target.name} cannot be tuned: the measuring program needs Linux",
-            f"Tune for a target of {', '.join(PROGRAMS)} with Linux.",
+            f"kernels for {target.name} cannot be tuned: there is no measuring program",
+            f"Tune for a target of {', '.join(PROGRAMS)}.",
         )
     return PROGRAMS[architecture]
 

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 from footprint_compiler.errors import UsageError
 from footprint_compiler.targets import Target
 from footprint_compiler.tuning.emulator import EmulatorRunner
-from footprint_compiler.tuning.program import program_target
+from footprint_compiler.tuning.program import needs_linux
 from footprint_compiler.tuning.runner import LocalRunner, Runner
 
 FORMS = "local, emulator[:instructions|guarded], ssh://user@host or rpc://tracker:9190?key=board"
@@ -33,7 +33,7 @@ def make_runner(text: str, target: Target) -> Runner:
         return EmulatorRunner(target, text.partition(":")[2] or "cycles")
     parts = urlsplit(text)
     if parts.scheme in ("ssh", "rpc"):
-        program_target(target)
+        needs_linux(target)
     if parts.scheme == "ssh" and parts.hostname:
         from footprint_compiler.tuning.ssh import SshRunner
 

@@ -66,6 +66,7 @@ def test_forms_of_a_c_function_are_choices(tmp_path):
         ("cortex-m4", "cycles", "emulator (cortex-m4 model)"),
         ("cortex-m0plus", "instructions", "emulator"),
         ("cortex-m55", "instructions", "emulator"),
+        ("esp32-c3", "instructions", "emulator"),
     ],
 )
 def test_c_and_tir_agree_on_a_board(target, unit, model, tmp_path, needs_emulator):
@@ -76,7 +77,7 @@ def test_c_and_tir_agree_on_a_board(target, unit, model, tmp_path, needs_emulato
     costs = runner.measure(default, candidate, Effort())
     assert costs == runner.measure(default, candidate, Effort())
     assert (costs.unit, runner.name, runner.exact) == (unit, model, True)
-    assert costs.default < costs.candidate
+    assert costs.default != costs.candidate
     twin = runner.measure(default, built(task, {}, "fpc_candidate"), Effort())
     assert twin.default == twin.candidate
 
@@ -96,7 +97,7 @@ def test_boards_have_no_time():
     with pytest.raises(RunnerError, match="cannot measure kernels for cortex-m4 here"):
         make_runner("local", target)
     for runner in ("ssh://user@board", "rpc://tracker:9190?key=m4"):
-        with pytest.raises(UsageError, match="needs Linux"):
+        with pytest.raises(UsageError, match="has no Linux"):
             make_runner(runner, target)
 
 
