@@ -7,10 +7,11 @@ ZOO is laid out as for ``zoo.py``. Each model is built with tuning records (thos
 fpc, or those of ``--tuning-records``) and, where any applies, once more without; it runs in
 qemu-aarch64 on its first stored sample and is compared with the stored outputs. ``i8mm`` is
 Cortex-A76 with 8-bit matrix products; it has no records. QEMU has no Cortex-A55: the peers take it
-for the Cortex-A76 that is emulated in its place, and so have the same counts. A row: multiply-accumulates of the model
-as given, thousands of instructions of one inference by default schedules and with records, their
-number per multiply-accumulate, the ratio to the best peer, kernels that follow a record, bytes of
-the arena.
+for the Cortex-A76 that is emulated in its place, and so have the same counts.
+
+A row: multiply-accumulates of the model as given, thousands of instructions of one inference by
+default schedules and with records, their number per multiply-accumulate, the ratio to the best
+peer, kernels that follow a record, bytes of the arena.
 
 Peers: unmodified wheels for aarch64 of ONNX Runtime 1.31.1, LiteRT 2.3.0 with XNNPACK and
 MNN 3.6.1, one thread, in the same emulator, thousands of instructions of one call in a steady
