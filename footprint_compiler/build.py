@@ -270,7 +270,7 @@ def _precision(
 def _unit_for(goal: str, unit: Machine, module: Any) -> Machine:
     """The machine with the kernels that ``optimize_for`` asks for."""
     if goal == "speed":
-        return replace(unit, c_unit=fast_unit(unit.c_unit))
+        return replace(unit, c_unit=fast_unit(unit.c_unit), wide_weights=unit.dot == "madd")
     if goal == "size":
         found = [read_operator(func) for func in module.functions.values()]
         names = {operator.name for operator in found if operator is not None}

@@ -85,7 +85,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Run layers row by row: at any cost (ram), within --max-slowdown (size, balanced), or "
     "never; size also takes more instructions for less code, speed more flash for weights on "
-    "Cortex-M4, M7 and M33.",
+    "Cortex-M4, M7 and M33 and on x86-64 without VNNI.",
 )
 @click.option(
     "--max-slowdown",

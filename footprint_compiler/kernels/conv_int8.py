@@ -22,6 +22,7 @@ from footprint_compiler.kernels.decisions import choose
 from footprint_compiler.kernels.dot import DotUnit, Operands
 from footprint_compiler.kernels.patch import Patch, converted, converted_zero_point, covering
 from footprint_compiler.kernels.tir import index, loop, ramp, seq
+from footprint_compiler.tensor import DTYPE_BYTES
 
 STORED = 16
 """Most channels that are requantized as one vector."""
@@ -123,10 +124,14 @@ class DotConvEmitter:
         return 4 if self.zero else 0
 
     @property
+    def _channel_bytes(self) -> int:
+        return self.depth * DTYPE_BYTES[self.unit.weight] + self._start_bytes
+
+    @property
     def packed_elements(self) -> int:
         """Bytes of the packed weights, with the values from which the sums start."""
         padded = sum(channels for _, channels in self._blocks())
-        return self.shape.groups * padded * (self.depth + self._start_bytes)
+        return self.shape.groups * padded * self._channel_bytes
 
     def pack(self, weights: np.ndarray) -> np.ndarray:
         """OIHW (O, C/groups, KH, KW) -> blocks of channels: their starts, then their weights."""
@@ -140,7 +145,9 @@ class DotConvEmitter:
                 if self.zero:
                     start = -self.zero * block.sum(axis=1, dtype=np.int64)
                     pieces.append(start.astype("<i4").view(np.int8))
-                pieces.append(self.unit.pack(block, self.run))
+                pieces.append(
+                    self.unit.pack(block.astype(self.unit.weight), self.run).view(np.int8)
+                )
         return np.ascontiguousarray(np.concatenate(pieces))
 
     def _blocks(self) -> list[tuple[int, int]]:
@@ -243,7 +250,7 @@ class DotConvEmitter:
             if b[1] == self.channels and sum(b) <= self.group_out and not b[0] % b[1]
         ]
         begin = index(base) + g * index(self.packed_elements // self.shape.groups)
-        size = self.depth + self._start_bytes
+        size = self._channel_bytes
 
         def block(first: Any, channels: int, kept: int, before: Any) -> Any:
             return body(Block(first, channels, kept, begin + before * index(size)))
@@ -267,9 +274,12 @@ class DotConvEmitter:
         """One block of output channels of one tile."""
         channels = block.channels
 
-        def w_at(byte: Any, count: int) -> Any:
-            where = block.packed_offset + index(self._start_bytes * channels) + byte
-            return tirx.BufferLoad(packed, [ramp(where, count)])
+        def w_at(element: Any, count: int) -> Any:
+            dtype = self.unit.weight
+            size = DTYPE_BYTES[dtype]
+            where = block.packed_offset + index(self._start_bytes * channels)
+            value = tirx.BufferLoad(packed, [ramp(where + element * index(size), count * size)])
+            return value if size == 1 else tirx.reinterpret(f"{dtype}x{count}", value)
 
         def start(channel: int, count: int) -> Any:
             where = block.packed_offset + index(4 * channel)

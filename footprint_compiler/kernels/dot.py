@@ -18,7 +18,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from tvm import tirx
@@ -37,7 +37,7 @@ class Operands:
     Attributes:
         rows, run: the sum has rows * run terms; ``run`` is a multiple of the unit's granule.
         x: (pixel, row, k, count) -> vector of ``count`` operand elements from k on.
-        w: (byte, count) -> int8 vector at a byte of the block's packed weights.
+        w: (element, count) -> vector of the block's packed weights, of the unit's dtype.
         start: (channel, count) -> int32 vector from which the sums start, or None for zero.
     """
 
@@ -54,10 +54,12 @@ class DotUnit(ABC):
     Attributes:
         lanes: what the channels of a tile are a multiple of.
         direct: x may be read where it lies; otherwise it is copied and widened first.
+        weight: dtype of packed weights.
     """
 
     lanes: int
     direct: bool
+    weight: ClassVar[str] = "int8"
 
     @property
     @abstractmethod

@@ -12,9 +12,12 @@ from footprint_compiler.kernels.conv_winograd_int8 import WinogradInt8Emitter
 from footprint_compiler.kernels.decisions import choose
 from footprint_compiler.kernels.dot import DotUnit, LaneUnit
 from footprint_compiler.kernels.dot_rows import MatrixUnit, PairUnit
+from footprint_compiler.kernels.dot_wide import WideUnit
 from footprint_compiler.kernels.machine import Machine
 from footprint_compiler.kernels.winograd_cost import suits_int8, winograd_size
 
+FEWEST_PIXELS = 8
+"""Weights that are read for fewer pixels than this stay small."""
 FEWEST = 4
 """Groups with fewer channels than this on either side are multiplied one by one."""
 
@@ -69,4 +72,7 @@ def dot_unit(machine: Machine, shape: ConvShape, dtype: str) -> DotUnit:
     lanes = machine.lanes("int32")
     while lanes > 4 and lanes >= 2 * channels:
         lanes //= 2
+    pixels = shape.batch * shape.out_height * shape.out_width
+    if machine.wide_weights and pixels >= FEWEST_PIXELS:
+        return WideUnit(kind, lanes, registers)
     return LaneUnit(kind, lanes, registers, direct=kind == "dpbusd" and dtype == "uint8")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from tvm import tirx
@@ -28,6 +28,7 @@ class WideUnit(DotUnit):
     kind: str
     lanes: int
     registers: int
+    weight: ClassVar[str] = "int16"
     operand: str = "int16"
     direct: bool = False
 
@@ -100,9 +101,14 @@ class WideUnit(DotUnit):
             body = pairs if self.kind == "madd" else eight
             return chunks(operands.run, self.granule, lambda k: body(row, k))
 
+        start = operands.start
         zero = splat(tirx.const(0, "int32"), self.lanes)
         first = [
-            tirx.BufferStore(acc, zero, slot(pixel, vector))
+            tirx.BufferStore(
+                acc,
+                start(vector * self.lanes, self.lanes) if start else zero,
+                slot(pixel, vector),
+            )
             for pixel in range(pixels)
             for vector in range(vectors)
         ]

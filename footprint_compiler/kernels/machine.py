@@ -32,6 +32,7 @@ class Machine:
         c_float: the set of C kernels for float32 layers, likewise.
         by_lane: float32 vectors are multiplied by one lane of a register, so that neighbouring
             factors are loaded together (NEON).
+        wide_weights: PMADDWD reads weights of 8 bits that are stored as int16.
     """
 
     vector_bits: int
@@ -42,6 +43,7 @@ class Machine:
     c_unit: str = ""
     c_float: str = ""
     by_lane: bool = False
+    wide_weights: bool = False
 
     def chunk(self, dtype: str) -> int:
         """Steps of a reduction whose broadcast factors are loaded together."""

@@ -6,6 +6,8 @@ knows, is told by the instructions in the object.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import tvm
 
@@ -30,6 +32,7 @@ def _host_units() -> dict[str, Machine]:
     triple, features = str(target.tvm["mtriple"]), target_features(target)
     if triple.startswith("x86_64"):
         units = {"madd-128": Machine(128, 16, dot="madd"), "madd-256": Machine(256, 16, dot="madd")}
+        units["madd-wide"] = replace(units["madd-256"], wide_weights=True)
         if "avx512bw" in features:
             units["madd-512"] = Machine(512, 32, dot="madd")
         if features >= VNNI:
