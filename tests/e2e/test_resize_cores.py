@@ -49,7 +49,9 @@ def _models() -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
     return model(text, constants), inputs
 
 
-@pytest.mark.parametrize("core", ["cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m55"])
+@pytest.mark.parametrize(
+    "core", ["cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m55", "esp32-c3"]
+)
 def test_same_codes_as_on_the_host(
     needs_emulator: Callable[[str], None], tmp_path: Path, core: str
 ) -> None:
