@@ -15,7 +15,7 @@ def cmake_files(contents: Contents) -> dict[str, bytes]:
         "upper": name.upper(),
         "machine": contents.machine,
         "label": contents.label,
-        "libm": contents.libm,
+        "needs": ["m"] * contents.libm + ["-pthread"] * contents.threads,
         "archive": contents.archive_name,
         "sources": sorted(file for file in contents.example if file.endswith(".c")),
     }

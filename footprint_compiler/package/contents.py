@@ -67,6 +67,7 @@ class Contents:
         machine: as other compilers name it.
         label: see there.
         libm: the library calls functions of libm, so that ``-lm`` is needed.
+        threads: it starts threads, so that ``-pthread`` is needed (not with every C library).
         archive: bytes of the static library.
         header: bytes of the C header.
         facts: file name -> bytes of manifest, plan and, with external weights, their file.
@@ -78,6 +79,7 @@ class Contents:
     machine: Machine
     label: Label
     libm: bool
+    threads: bool
     archive: bytes
     header: bytes
     facts: dict[str, bytes]
@@ -147,6 +149,7 @@ def gather(artifact: Artifact, label: Label, vectors: Sequence[Vector]) -> Conte
         machine=machine_of(artifact),
         label=label,
         libm=bool(artifact.manifest["externals"]["libm"]),
+        threads=bool(artifact.manifest["externals"].get("threads")),
         archive=archive,
         header=_read(artifact.header),
         facts=facts,

@@ -13,6 +13,7 @@ def make_files(contents: Contents) -> dict[str, bytes]:
         name=contents.name,
         machine=contents.machine,
         libm=contents.libm,
+        threads=contents.threads,
         archive=contents.archive_name,
     )
     return {**contents.common(), **usual_tree(contents), "Makefile": makefile}

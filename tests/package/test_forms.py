@@ -6,6 +6,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from xml.etree import ElementTree as Xml
 
 import pytest
@@ -117,3 +118,13 @@ def test_microcontroller_forms_refuse_this_machine(
 def test_labels_that_would_break_a_file_are_refused(wrong: dict[str, str]) -> None:
     with pytest.raises(UsageError):
         Label(**wrong)
+
+
+def test_what_starts_threads_links_with_pthread(contents_for: Callable[..., Contents]) -> None:
+    plain = contents_for("native")
+    for threads in (False, True):
+        contents = replace(plain, libm=True, threads=threads)
+        makefile = FORMS["make"](contents)["Makefile"].decode()
+        assert ("LDLIBS ?= -lm -pthread\n" in makefile) == threads
+        config = FORMS["cmake"](contents)[f"lib/cmake/{plain.name}/{plain.name}Config.cmake"]
+        assert (b'INTERFACE_LINK_LIBRARIES "m;-pthread"' in config) == threads
