@@ -1,103 +1,43 @@
 """What kernels cost in 8-bit integers and in float32: a stated model, not a measurement.
 
-A kernel of ``macs`` products and ``n`` outputs costs ``per_mac * macs + per_output * n`` in
-instructions of the core (x86: of its time at the rate of one vector instruction), the second part
-for requantization or the float epilogue. The rates are fits to executed instructions of the kernels
-of image and keyword models on Arm and RISC-V (``fpc bench --layers``), and to their least times on
-x86. Convolutions that Winograd's transform computes cost what its own estimate says, in either
-form. Pools cost by input, elementwise work by operand and output; a conversion between codes and
-float costs as a convolution's output does not: it is not there in the float form at all. Float
-work in a quantized model costs the same in both forms.
+A kernel of ``macs`` products and ``n`` outputs costs ``per_mac * macs + per_output * n``, the last
+term for requantization or the float epilogue. Pools cost by input, elementwise work by operand and
+output, conversions between codes and float by element: those are not there in the float form at
+all. Float work in a quantized model costs the same in both forms. The rates (``precision_rates``)
+are fits to single layers, in instructions of the core (x86: in time), of no network at all;
+``benchmarks/precision_pairs.py`` compares the result with quantized networks and their float forms.
+Convolutions that Winograd's transform computes cost what its own estimate says, in either form.
 
-Compared are kernels of 8-bit tensors. The rest counts the same on both sides. Sums that need int64
-are priced as those of int32, which is too low: one channel with a bias of that size makes its whole
-layer slow.
+Compared are kernels of 8-bit tensors. The rest counts the same on both sides. What the model leaves
+out: caches, what a call costs by itself, and that a size may suit a kernel badly.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import prod
 
 from footprint_compiler.kernels.conv import ConvShape
 from footprint_compiler.kernels.machine import Machine
 from footprint_compiler.kernels.winograd_cost import suits_int8, winograd_size
 from footprint_compiler.precision import LayerCost, PrecisionEstimate
+from footprint_compiler.precision_rates import TABLES, Rates
 from footprint_compiler.program import KernelCall, Program
 from footprint_compiler.tensor import TensorSpec
 
 CODES = ("int8", "uint8")
 TABLE_SIZE = 256
-FLOAT_WINOGRAD = 0.9
-"""Measured advantage of the transform in float32 to the estimate that chooses it."""
-NARROW_CHANNELS, NARROW = 4, 1.4
-"""Fewer input channels than this do not fill the instructions for sums: cost of each product."""
-X86_LANES = 8
-"""Lanes of float32 for which the rates of x86 hold; others in proportion."""
+NARROW_CHANNELS = 4
+"""Fewer input channels than this do not fill the instructions for sums: a rate of its own."""
 PRODUCTS = ("conv2d", "conv2d_transpose", "depthwise", "dense", "matmul")
-INT8_WINOGRAD = {"madd": 0.5, "smull": 0.68, "vmull": 0.68}
-"""Cost of a convolution by the transform to that of the direct one, where it is chosen."""
-
-
-@dataclass(frozen=True)
-class Rate:
-    """Cost of a product and of an output."""
-
-    per_mac: float
-    per_output: float
-
-
-@dataclass(frozen=True)
-class Rates:
-    """One form of arithmetic on one unit.
-
-    Attributes:
-        conv, dense, depthwise: per product and output.
-        pool: per input element.
-        elementwise: per operand and output element.
-        table: a function of one element.
-        convert: from or to float, per element.
-    """
-
-    conv: Rate
-    dense: Rate
-    depthwise: Rate
-    pool: float
-    elementwise: float
-    table: float
-    convert: float = 0.0
-
-
-# fmt: off
-_FLOAT = {
-    "x86": Rates(Rate(0.058, 0.1), Rate(0.15, 0.1), Rate(0.05, 0.1), 0.2, 0.07, 2.0),
-    "neon": Rates(Rate(0.30, 1.8), Rate(0.43, 2.0), Rate(0.40, 1.0), 0.6, 0.4, 6.0),
-    "fpu": Rates(Rate(1.95, 22.0), Rate(2.4, 25.0), Rate(2.7, 6.0), 3.0, 4.0, 40.0),
-    "mve": Rates(Rate(0.45, 9.0), Rate(0.85, 14.0), Rate(1.1, 3.0), 0.75, 1.0, 12.0),
-    "soft": Rates(Rate(60.0, 60.0), Rate(60.0, 60.0), Rate(60.0, 60.0), 40.0, 40.0, 800.0),
-}
-_INTEGER = {
-    "madd": Rates(Rate(0.043, 0.46), Rate(0.06, 0.3), Rate(0.08, 0.25), 0.11, 0.1, 2.0, 0.5),
-    "dpbusd": Rates(Rate(0.022, 0.46), Rate(0.04, 0.4), Rate(0.09, 0.25), 0.11, 0.1, 2.0, 0.5),
-    "smull": Rates(Rate(0.25, 2.9), Rate(0.40, 2.5), Rate(0.35, 1.6), 0.6, 0.9, 2.5, 3.0),
-    "vmull": Rates(Rate(0.30, 3.5), Rate(0.45, 3.0), Rate(0.45, 2.0), 0.7, 1.0, 2.7, 3.5),
-    "sdot": Rates(Rate(0.095, 2.9), Rate(0.15, 2.5), Rate(0.35, 1.6), 0.6, 0.9, 2.5, 3.0),
-    "smmla": Rates(Rate(0.065, 2.9), Rate(0.15, 2.5), Rate(0.35, 1.6), 0.6, 0.9, 2.5, 3.0),
-    "dsp": Rates(Rate(0.95, 11.0), Rate(1.22, 9.0), Rate(2.2, 7.0), 2.3, 4.4, 6.0, 35.0),
-    "mve": Rates(Rate(0.17, 7.0), Rate(0.17, 8.0), Rate(0.95, 3.0), 1.2, 1.4, 6.0, 15.0),
-    "thumb1": Rates(Rate(10.0, 40.0), Rate(10.0, 40.0), Rate(12.0, 40.0), 6.0, 30.0, 8.0, 100.0),
-    "thumb2": Rates(Rate(3.0, 20.0), Rate(3.0, 20.0), Rate(4.0, 20.0), 5.0, 15.0, 7.0, 80.0),
-    "rv32": Rates(Rate(2.6, 24.0), Rate(3.3, 30.0), Rate(3.0, 40.0), 5.0, 18.0, 7.0, 80.0),
-}
-# fmt: on
 
 
 def estimate_precision(
     program: Program, families: Mapping[str, str], machine: Machine, measured: Mapping[str, float]
 ) -> PrecisionEstimate | None:
-    """Each kernel as built and in float; None for a model without 8-bit tensors, and for a core
-    that there are no rates for.
+    """Each kernel as built and in float.
+
+    None for a model without 8-bit tensors, and for a unit that nobody measured.
 
     Args:
         families: kernel -> family.
@@ -106,9 +46,10 @@ def estimate_precision(
     """
     if not any(spec.dtype in CODES for spec in program.tensors.values()):
         return None
-    if integer_unit(machine) not in _INTEGER:
+    coded, plain = (table.get(name) for table, name in zip(TABLES, rates_of(machine), strict=True))
+    if coded is None or plain is None:
         return None
-    model = _Model(program, machine)
+    model = _Model(program, machine, coded, plain)
     layers = []
     for call in program.calls:
         cost = model.cost(call, families.get(call.kernel, "generic"))
@@ -124,22 +65,23 @@ def integer_unit(machine: Machine) -> str:
     return machine.c_unit.split("-")[0] or machine.dot
 
 
-def float_unit(machine: Machine) -> str:
-    """What multiplies floats."""
+def rates_of(machine: Machine) -> tuple[str, str]:
+    """Names of the rates of integers and of floats in ``precision_rates``."""
+    unit, bits = integer_unit(machine), machine.vector_bits
     if machine.c_unit:
-        return "mve" if machine.c_unit == "mve" else "soft" if machine.registers < 16 else "fpu"
-    return "neon" if machine.by_lane else "x86"
+        hard = "mve" if machine.vector_bits else "fpu" if machine.registers >= 16 else ""
+        return unit, hard or f"soft-{unit}"
+    if machine.by_lane:
+        return unit, "neon" if machine.registers > 16 else "neon-v7"
+    return f"{unit}-{bits}", f"x86-{bits}"
 
 
 class _Model:
-    def __init__(self, program: Program, machine: Machine) -> None:
+    def __init__(self, program: Program, machine: Machine, integer: Rates, float_: Rates) -> None:
         self.program, self.machine = program, machine
         self.islands = {layer for layer, _, _ in program.float_islands}
         self.unit = integer_unit(machine)
-        integer, float_ = _INTEGER[self.unit], _FLOAT[float_unit(machine)]
-        self.integer = integer
-        self.float_ = float_
-        self.scale = X86_LANES / machine.lanes("float32") if float_unit(machine) == "x86" else 1.0
+        self.integer, self.float_ = integer, float_
 
     def cost(self, call: KernelCall, family: str) -> tuple[str, float, float] | None:
         """(kind, cost as built, cost in float); None for what has no known form in float."""
@@ -150,8 +92,7 @@ class _Model:
         if not reads or not writes or not dtypes <= {*CODES, "float32"}:
             return None
         outputs = sum(prod(spec.shape) for spec in writes)
-        kind, integer, float_ = self._forms(call, family, reads, writes, outputs, dtypes)
-        return kind, integer * self.scale, float_ * self.scale
+        return self._forms(call, family, reads, writes, outputs, dtypes)
 
     def _forms(
         self,
@@ -168,7 +109,8 @@ class _Model:
             return self._same("float", call, family, plain, outputs)
         if "float32" in dtypes and not call.macs:
             island = any(layer in self.islands for layer in call.layers)
-            moved = self.integer.convert * max(operands, outputs)
+            rate = self.integer.encode if reads[0].dtype == "float32" else self.integer.decode
+            moved = rate * max(operands, outputs)
             return "conversion", moved + plain * island, plain * island
         if family == "conv2d" and len(reads[0].shape) < 4:
             family = "dense"  # some cores have one kernel for both
@@ -201,13 +143,21 @@ class _Model:
         self, call: KernelCall, family: str, x: TensorSpec, y: TensorSpec
     ) -> tuple[float, float]:
         """Cost of the convolution as it is computed to that of the direct one, in either form."""
-        narrow = NARROW if family == "conv2d" and x.shape[-1] < NARROW_CHANNELS else 1.0
+        few = family == "conv2d" and x.shape[-1] < NARROW_CHANNELS
+        integer, float_ = ((r.narrow if few else 1.0) for r in (self.integer, self.float_))
+        if any(self._dtype(name) == "int64" for name in call.inputs):
+            integer *= self.integer.wide
         shape = _convolution(call, family, x, y)
         if shape is None or self.machine.c_unit:
-            return narrow, 1.0
-        integer = INT8_WINOGRAD[self.unit] if suits_int8(shape, self.machine) else 1.0
+            return integer, float_
+        if suits_int8(shape, self.machine):
+            integer *= self.integer.winograd
         size, advantage = winograd_size(shape, self.machine)
-        return narrow * integer, FLOAT_WINOGRAD / advantage if size else 1.0
+        return integer, float_ * (self.float_.winograd / advantage if size else 1.0)
+
+    def _dtype(self, name: str) -> str:
+        constant = self.program.constants.get(name)
+        return "" if constant is None else str(constant.dtype)
 
     def _has_table(self, call: KernelCall) -> bool:
         constants = self.program.constants

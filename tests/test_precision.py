@@ -83,6 +83,34 @@ def test_a_core_without_rates_has_no_estimate() -> None:
     assert _one(bare, *POINTWISE) is None
 
 
+def test_a_unit_that_nobody_measured_is_not_judged() -> None:
+    unknown = Machine(192, 16, dot="madd")
+    assert _one(unknown, *POINTWISE) is None
+
+
+@pytest.mark.parametrize("target", ["x86-64-v3", "arm64", "cortex-m4"])
+def test_sums_of_64_bits_cost_more(target: str) -> None:
+    x, y = TensorSpec("x", (1, 16, 16, 128), "int8"), TensorSpec("y", (1, 16, 16, 128), "int8")
+    call = KernelCall("k", ("x", "bias"), ("y",), layers=("node",), macs=POINTWISE[3])
+    ratios = []
+    for dtype in ("int32", "int64"):
+        constants = {"bias": np.zeros(128, dtype)}
+        program = Program("m", (x,), (y,), {"x": x, "y": y}, constants, (), (call,), 0)
+        found = estimate_precision(program, {"k": "conv2d"}, _machine(target), {})
+        assert found is not None
+        ratios.append(found.ratio)
+    assert ratios[1] > 2 * ratios[0]
+
+
+@pytest.mark.parametrize("family", ["conv2d", "dense"])
+def test_few_input_channels_have_a_rate_of_their_own(family: str) -> None:
+    """On Cortex-M they cost 8-bit products more than float ones."""
+    machine = _machine("cortex-m4")
+    sizes = [((1, 16, 16, few), (1, 16, 16, 8), 9 * few * 8 * 256) for few in (3, 4)]
+    narrow, plain = (_ratio(machine, family, *size) for size in sizes)
+    assert (narrow > 1.1 * plain) == (family == "conv2d")
+
+
 def test_a_conversion_is_not_there_in_float_but_an_island_is() -> None:
     machine, shape = _machine("arm64"), (1, 64)
     pure = _one(machine, "generic", shape, shape, dtypes=("int8", "float32"))

@@ -7,7 +7,6 @@ them: it is a model of the core's issue ports, not a measurement, and is named s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -25,6 +24,7 @@ from footprint_compiler.runners.plugin import (
 from footprint_compiler.runners.qemu import emulator_command, install_hint
 from footprint_compiler.targets import Target
 from footprint_compiler.tuning.board_program import link_board_program
+from footprint_compiler.tuning.flow import Block, Read, read_blocks
 from footprint_compiler.tuning.microcontroller import Microcontroller
 from footprint_compiler.tuning.pipeline import pipeline_of
 from footprint_compiler.tuning.processes import run_sandboxed
@@ -34,24 +34,8 @@ from footprint_compiler.tuning.trial import Costs, TrialFailed
 
 TIMEOUT_S = 120.0
 GUARD = 1.02
-MINOR = 0.001
-"""Part of all executed bytes of code below which a block is not worth the model's time."""
 #: What calls the kernels between the two marks; not theirs.
 HARNESS = ("fpc_count_begin", "fpc_count_end", "invoke", "count", "main")
-
-
-@dataclass(frozen=True)
-class Block:
-    """A run of instructions that the emulator executed as one, ``executed`` times.
-
-    ``jumped`` times it did not run on into what lies behind it.
-    """
-
-    kernel: int
-    address: int
-    size: int
-    executed: int
-    jumped: int = 0
 
 
 class CodeModel(Protocol):
@@ -59,27 +43,17 @@ class CodeModel(Protocol):
 
     Attributes:
         name: of the model of its cycles; empty where there is none.
-        width: instructions that start in one cycle.
-        jump: cycles that a taken branch takes more.
     """
 
     @property
     def name(self) -> str:
         """See above."""
 
-    @property
-    def width(self) -> int:
-        """See above."""
-
-    @property
-    def jump(self) -> int:
-        """See above."""
-
     def count(self, code: bytes, address: int) -> int:
         """Instructions of a block."""
 
-    def cycles(self, code: bytes, address: int) -> float:
-        """Cycles of one of many repetitions of a block."""
+    def kernel_cycles(self, blocks: Sequence[Block], read: Read) -> float:
+        """Cycles of all that a kernel executed."""
 
 
 class EmulatorRunner(ProgramRunner):
@@ -139,74 +113,31 @@ class EmulatorRunner(ProgramRunner):
     def read_costs(self, program: Path, folder: Path) -> Costs:
         """Sums over the blocks of each kernel."""
         image = Image(program)
-        sums, cycles = [0.0, 0.0], [0.0, 0.0]
-        blocks = read_blocks((folder / "blocks.txt").read_text(encoding="utf-8"))
-        mine = joined(
-            [
-                block
-                for block in blocks
-                if block.kernel in (1, 2) and not image.in_harness(block.address)
-            ]
-        )
-        executed = sum(block.size * block.executed for block in mine)
-        for block in mine:
+        counts, cycles = [0.0, 0.0], [0.0, 0.0]
+        blocks = [
+            block
+            for block in read_blocks((folder / "blocks.txt").read_text(encoding="utf-8"))
+            if block.kernel in (1, 2) and not image.in_harness(block.address)
+        ]
+        for block in blocks:
             code = image.read(block.address, block.size)
-            minor = block.size * block.executed < MINOR * executed
-            sums[block.kernel - 1] += self._cost(code, block, minor)
-            if self.guarded and self.model is not None and self.model.name:
-                cycles[block.kernel - 1] += self._modelled(code, block, minor)
-        if cycles[1] > GUARD * cycles[0]:
+            counts[block.kernel - 1] += self._count(code, block.address) * block.executed
+        if self.model is not None and self.model.name and (self.guarded or self.unit == "cycles"):
+            for kernel in (1, 2):
+                own = [block for block in blocks if block.kernel == kernel]
+                cycles[kernel - 1] = self.model.kernel_cycles(own, image.read)
+        if self.guarded and cycles[1] > GUARD * cycles[0]:
             raise TrialFailed("slower", f"by the model, {cycles[1] / cycles[0]:.2f} x the cycles")
-        if not all(sums):
+        if not all(counts):
             raise TrialFailed("runner", "the plugin counted nothing")
-        return Costs(sums[0], sums[1], self.unit)
-
-    def _cost(self, code: bytes, block: Block, minor: bool) -> float:
-        """Of all its executions."""
-        if self.unit == "cycles":
-            return self._modelled(code, block, minor)
-        return self._count(code, block.address) * block.executed
-
-    def _modelled(self, code: bytes, block: Block, minor: bool) -> float:
-        """Cycles; what is hardly ever executed is only divided by the issue width."""
-        assert self.model is not None
-        if minor:
-            once = self._count(code, block.address) / self.model.width
-        else:
-            once = self.model.cycles(code, block.address)
-        return once * block.executed + self.model.jump * block.jumped
+        default, candidate = cycles if self.unit == "cycles" else counts
+        return Costs(default, candidate, self.unit)
 
     def _count(self, code: bytes, address: int) -> float:
         arm = self.target.toolchain.zig_target.startswith(("aarch64", "arm"))
         if self.model is None or arm:
             return len(code) / 4  # every instruction of Arm has four bytes, but not of Thumb
         return self.model.count(code, address)
-
-
-def read_blocks(text: str) -> list[Block]:
-    """What ``profile_plugin.c`` writes."""
-    return [Block(*map(int, line.split())) for line in text.splitlines()]
-
-
-def joined(blocks: Sequence[Block]) -> list[Block]:
-    """Blocks that follow each other and ran equally often as one: the emulator cuts long ones.
-
-    A model that takes a block for the body of a loop must see the whole body.
-    """
-    found: list[Block] = []
-    for block in sorted(blocks, key=lambda one: (one.kernel, one.address)):
-        last = found[-1] if found else None
-        if (
-            last is not None
-            and (last.kernel, last.executed) == (block.kernel, block.executed)
-            and last.address + last.size == block.address
-        ):
-            found[-1] = replace(
-                last, size=last.size + block.size, jumped=last.jumped + block.jumped
-            )
-        else:
-            found.append(block)
-    return found
 
 
 class Image:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from footprint_compiler.runners.cycles import block_cycles, has_model, jump_cycles
 from footprint_compiler.runners.decode import Decoder
 from footprint_compiler.targets import Target
+from footprint_compiler.tuning.flow import MINOR, Block, Read, joined
 
 
 class Microcontroller:
@@ -16,10 +19,7 @@ class Microcontroller:
     Attributes:
         name: of the model of its cycles; empty where there is none.
         jump: cycles of a taken branch beyond its own.
-        width: instructions that are taken to start at once in code that hardly ever runs.
     """
-
-    width = 1
 
     def __init__(self, target: Target) -> None:
         self._core = str(target.tvm.get("mcpu", ""))
@@ -33,6 +33,16 @@ class Microcontroller:
         """Instructions of a block."""
         return len(self._decoder.steps(code, address))
 
-    def cycles(self, code: bytes, address: int) -> float:
-        """Cycles of a block that leaves by running on into the next one."""
-        return block_cycles(self._core, self._decoder.steps(code, address), 0)
+    def kernel_cycles(self, blocks: Sequence[Block], read: Read) -> float:
+        """Cycles of all that a kernel executed; what is hardly ever executed takes one each."""
+        together = joined(blocks)
+        executed = sum(block.size * block.executed for block in together)
+        total = 0.0
+        for block in together:
+            code = read(block.address, block.size)
+            if block.size * block.executed < MINOR * executed:
+                once = self.count(code, block.address)
+            else:
+                once = block_cycles(self._core, self._decoder.steps(code, block.address), 0)
+            total += once * block.executed + self.jump * block.jumped
+        return total

@@ -1,175 +1,31 @@
-"""A static model of a core: what a run of instructions would cost if all data were in the L1 cache.
+"""A static model of a core: what instructions would cost if all data were in the first-level cache.
 
-Each instruction waits for the registers that it reads, for a free port of its class and for its
-turn in the issue width; in order, also for the instruction before it. A block is repeated until its
-time per repetition is steady, as the inner loop of a kernel is. No caches, no branch prediction, no
-dependencies through memory, no renaming limits: a model, good for ranking candidates of one kernel,
-and nothing to quote as a time.
+Each instruction waits for the registers that it reads, for bytes that a store is about to write,
+for a free port of its class and for its turn in the issue width (``issue``). A loop is repeated
+until its time per repetition is steady; of other code, no repetition waits for the one before it.
+No caches, no branch prediction, no renaming limits: a model, good for ranking candidates of one
+kernel, and nothing to quote as a time.
 
-Ports and latencies are estimates in the manner of the public optimization guides of the cores
-(Cortex-A55, A72 and A76 from Arm; Zen 4 from AMD), not a transcript of their tables.
-`benchmarks/tuning_model.py` shows how well they rank.
+`benchmarks/tuning_model.py` shows how well it ranks.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import capstone
+from capstone import arm64, x86
 
 from footprint_compiler.targets import Target
+from footprint_compiler.tuning.cores import CORES, ZEN4
+from footprint_compiler.tuning.flow import MINOR, Block, Instruction, Read, find_traces
+from footprint_compiler.tuning.issue import Access, Core, Step, steady_cycles
 
-REPEATS = 6
+REPEATS = 8
 LONG = 200
-"""Blocks of more instructions are steady at once."""
-
-
-@dataclass(frozen=True)
-class Use:
-    """How a class of instructions uses the core: a port, for so many cycles, result after."""
-
-    port: str
-    cycles: float
-    latency: float
-
-
-@dataclass(frozen=True)
-class Core:
-    """A core.
-
-    Attributes:
-        name: of the model.
-        width: instructions that start in one cycle.
-        in_order: none starts before the one in front of it.
-        ports: name -> how many there are.
-        uses: class -> use; ``int`` stands for every class that is not named.
-    """
-
-    name: str
-    width: int
-    in_order: bool
-    ports: Mapping[str, int] = field(hash=False)
-    uses: Mapping[str, Use] = field(hash=False)
-
-
-_A53 = Core(
-    "cortex-a53 model",
-    2,
-    True,
-    {"int": 2, "mul": 1, "mem": 1, "vec": 1, "branch": 1},
-    {
-        "int": Use("int", 1, 1),
-        "mul": Use("mul", 1, 4),
-        "load": Use("mem", 1, 3),
-        "vload": Use("mem", 2, 4),
-        "store": Use("mem", 1, 1),
-        "vstore": Use("mem", 2, 1),
-        "branch": Use("branch", 1, 1),
-        "fma": Use("vec", 2, 4),
-        "vmul": Use("vec", 2, 4),
-        "vmac": Use("vec", 2, 4),
-        "vint": Use("vec", 1, 3),
-        "vperm": Use("vec", 2, 3),
-        "div": Use("vec", 12, 18),
-    },
-)
-_A55 = Core(
-    "cortex-a55 model",
-    2,
-    True,
-    {"int": 2, "mul": 1, "load": 1, "store": 1, "vec": 1, "branch": 1},
-    {
-        "int": Use("int", 1, 1),
-        "mul": Use("mul", 1, 3),
-        "load": Use("load", 1, 3),
-        "vload": Use("load", 2, 4),
-        "store": Use("store", 1, 1),
-        "vstore": Use("store", 1, 1),
-        "branch": Use("branch", 1, 1),
-        "fma": Use("vec", 1, 4),
-        "vmul": Use("vec", 1, 4),
-        "vmac": Use("vec", 1, 4),
-        "vint": Use("vec", 1, 2),
-        "vperm": Use("vec", 1, 2),
-        "div": Use("vec", 10, 22),
-    },
-)
-_A72 = Core(
-    "cortex-a72 model",
-    3,
-    False,
-    {"int": 2, "mul": 1, "load": 1, "store": 1, "vec": 2, "vmul": 1, "branch": 1},
-    {
-        "int": Use("int", 1, 1),
-        "mul": Use("mul", 1, 3),
-        "load": Use("load", 1, 4),
-        "vload": Use("load", 1, 5),
-        "store": Use("store", 1, 1),
-        "vstore": Use("store", 1, 1),
-        "branch": Use("branch", 1, 1),
-        "fma": Use("vec", 1, 3),
-        "vmul": Use("vmul", 1, 4),
-        "vmac": Use("vmul", 1, 2),
-        "vint": Use("vec", 1, 3),
-        "vperm": Use("vec", 1, 3),
-        "div": Use("vec", 12, 18),
-    },
-)
-_A76 = Core(
-    "cortex-a76 model",
-    4,
-    False,
-    {"int": 3, "mul": 1, "load": 2, "store": 2, "vec": 2, "vmul": 1, "branch": 1},
-    {
-        "int": Use("int", 1, 1),
-        "mul": Use("mul", 1, 2),
-        "load": Use("load", 1, 4),
-        "vload": Use("load", 1, 5),
-        "store": Use("store", 1, 1),
-        "vstore": Use("store", 1, 1),
-        "branch": Use("branch", 1, 1),
-        "fma": Use("vec", 1, 2),
-        "dot": Use("vec", 1, 2),
-        "vmul": Use("vmul", 1, 4),
-        "vmac": Use("vmul", 1, 2),
-        "vint": Use("vec", 1, 2),
-        "vperm": Use("vec", 1, 2),
-        "div": Use("vec", 8, 14),
-    },
-)
-_X86 = Core(
-    "zen 4 model",
-    6,
-    False,
-    {"int": 4, "mul": 1, "load": 2, "store": 1, "fma": 2, "vadd": 2, "vec": 4, "perm": 2},
-    {
-        "int": Use("int", 1, 1),
-        "mul": Use("mul", 1, 3),
-        "load": Use("load", 1, 4),
-        "vload": Use("load", 1, 6),
-        "store": Use("store", 1, 1),
-        "vstore": Use("store", 1, 1),
-        "branch": Use("int", 1, 1),
-        "fma": Use("fma", 1, 4),
-        "vfadd": Use("vadd", 1, 3),
-        "dot": Use("fma", 1, 4),
-        "vmul": Use("fma", 1, 3),
-        "vmac": Use("fma", 1, 3),
-        "vint": Use("vec", 1, 1),
-        "vperm": Use("perm", 1, 2),
-        "div": Use("fma", 5, 11),
-    },
-)
-CORES = {
-    "cortex-a53": _A53,
-    "cortex-a55": _A55,
-    "cortex-a72": _A72,
-    "cortex-a76": _A76,
-    "arm64": _A72,
-}
+"""Code of more instructions is steady after half as many."""
 
 _ARM_CLASSES = (
     ("branch", r"b(\.\w+|l|r|lr)?|cbn?z|tbn?z|ret"),
@@ -196,30 +52,17 @@ _X86_CLASSES = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Step:
-    """An instruction in the model: the classes that it uses, and its registers."""
-
-    classes: tuple[str, ...]
-    reads: frozenset[str]
-    writes: frozenset[str]
-
-
 class Pipeline:
     """The model of one core.
 
     Args:
         core: its figures.
         arm: aarch64, otherwise x86-64.
-
-    Attributes:
-        jump: cycles of a taken branch beyond its own: it is predicted.
     """
-
-    jump = 0
 
     def __init__(self, core: Core, arm: bool) -> None:
         self.core, self.name = core, core.name
+        self._x86_64 = not arm
         self._classes = self._arm if arm else self._x86
         mode = (
             (capstone.CS_ARCH_ARM64, capstone.CS_MODE_ARM)
@@ -230,30 +73,69 @@ class Pipeline:
         self._engine.detail = True
         patterns = _ARM_CLASSES if arm else _X86_CLASSES
         self._patterns = [(name, re.compile(text)) for name, text in patterns]
-        self._known: dict[bytes, float] = {}
+        self._known: dict[tuple[bytes, bool], float] = {}
         self._names: dict[int, str] = {}
-
-    @property
-    def width(self) -> int:
-        """Instructions that start in one cycle."""
-        return self.core.width
 
     def count(self, code: bytes, address: int) -> int:
         """Instructions in ``code``."""
         return sum(1 for _ in self._engine.disasm_lite(code, address))
 
-    def cycles(self, code: bytes, address: int) -> float:
-        """Cycles of one steady repetition of ``code``."""
-        if code not in self._known:
-            self._known[code] = self._steady(list(self.steps(code, address)))
-        return self._known[code]
+    def cycles(self, code: bytes, address: int, loops: bool = True) -> float:
+        """Cycles of one steady repetition of ``code``, which ``loops`` or does not."""
+        if (code, loops) not in self._known:
+            steps = list(self.steps(code, address))
+            repeats = REPEATS if len(steps) <= LONG else REPEATS // 2
+            found = steady_cycles(self.core, steps, repeats, loops) if steps else 0.0
+            self._known[code, loops] = found
+        return self._known[code, loops]
+
+    def kernel_cycles(self, blocks: Sequence[Block], read: Read) -> float:
+        """Cycles of a kernel; what is hardly ever executed is only divided by the issue width."""
+        traces = list(find_traces(blocks, read, self.flow))
+        executed = sum(trace.instructions * trace.executed for trace in traces)
+        total = 0.0
+        for trace in traces:
+            weight = trace.instructions * trace.executed
+            if weight < MINOR * executed:
+                total += weight / self.core.width
+            else:
+                total += self.cycles(trace.code, trace.address, trace.loops) * trace.executed
+        return total
 
     def steps(self, code: bytes, address: int) -> Iterator[Step]:
-        """The instructions of ``code``."""
+        """The instructions of ``code``, as the core sees them."""
         for instruction in self._engine.disasm(code, address):
             reads, writes = instruction.regs_access()
             classes = self._classes(instruction)
-            yield Step(classes, self._whole(reads), self._whole(writes))
+            access = self._access(instruction)
+            yield Step(classes, self._whole(reads), self._whole(writes), access)
+
+    def flow(self, code: bytes, address: int) -> Iterator[Instruction]:
+        """The instructions of ``code``, as they direct control."""
+        for one in self._engine.disasm(code, address):
+            branches = any(one.group(group) for group in _JUMPS)
+            immediate = x86.X86_OP_IMM if self._x86_64 else arm64.ARM64_OP_IMM
+            places = [part.imm for part in one.operands if part.type == immediate]
+            call = one.group(capstone.CS_GRP_CALL) or one.mnemonic in ("bl", "blr")
+            target = places[-1] if branches and places and not call else None
+            falls = one.mnemonic not in _ONE_WAY
+            yield Instruction(one.address, bytes(one.bytes), branches, target, falls)
+
+    def _access(self, instruction: Any) -> Access | None:
+        """The one address that an instruction names, where its size is known."""
+        kind = x86.X86_OP_MEM if self._x86_64 else arm64.ARM64_OP_MEM
+        places = [part for part in instruction.operands if part.type == kind]
+        if len(places) != 1 or instruction.mnemonic in ("lea", "nop"):
+            return None
+        place = places[0].mem
+        size = places[0].size if self._x86_64 else _arm_size(instruction)
+        registers = self._whole([one for one in (place.base, place.index) if one])
+        text = "+".join(
+            self._names.get(one, "") if one else "" for one in (place.base, place.index)
+        )
+        if self._x86_64:
+            text += f"*{place.scale}"
+        return Access(text, registers, place.disp, size) if size else None
 
     def _whole(self, registers: Sequence[int]) -> frozenset[str]:
         """Register files without the names of their parts: ``q3`` and ``v3`` are one register."""
@@ -295,37 +177,22 @@ class Pipeline:
             classes.append("vint" if vector else "int")
         return tuple(classes) or ("int",)
 
-    def _steady(self, steps: Sequence[Step]) -> float:
-        if not steps:
-            return 0.0
-        repeats = REPEATS if len(steps) <= LONG else 2
-        half = repeats // 2
-        first, last = self._ends(steps, half), self._ends(steps, repeats)
-        return max((last - first) / (repeats - half), len(steps) / self.core.width)
 
-    def _ends(self, steps: Sequence[Step], repeats: int) -> float:
-        """When the last of ``repeats`` runs of ``steps`` has all its results."""
-        core = self.core
-        ready: dict[str, float] = {}
-        free = {port: [0.0] * count for port, count in core.ports.items()}
-        before, end = 0.0, 0.0
-        for issued, step in enumerate(list(steps) * repeats):
-            start = max([issued / core.width, *(ready.get(r, 0.0) for r in step.reads)])
-            if core.in_order:
-                start = max(start, before)
-            done = start
-            for kind in step.classes:
-                use = core.uses.get(kind) or core.uses["vint" if kind[0] == "v" else "int"]
-                slots = free[use.port]
-                at = min(range(len(slots)), key=slots.__getitem__)
-                begin = max(start, slots[at])
-                slots[at] = begin + use.cycles
-                done = max(done, begin + use.latency)
-                before = begin
-            for register in step.writes:
-                ready[register] = done
-            end = max(end, done)
-        return end
+_JUMPS = (capstone.CS_GRP_JUMP, capstone.CS_GRP_RET, capstone.CS_GRP_CALL)
+_ONE_WAY = ("jmp", "ret", "b", "br")
+_ARM_BYTES = {"q": 16, "d": 8, "s": 4, "x": 8, "w": 4}
+
+
+def _arm_size(instruction: Any) -> int:
+    """Bytes that a plain load or store of whole registers moves; 0 for any other."""
+    name, operands = str(instruction.mnemonic), str(instruction.op_str)
+    if re.fullmatch(r"(ld|st)u?rb|ldu?rsb", name):
+        return 1
+    if re.fullmatch(r"(ld|st)u?rh|ldu?rsh", name):
+        return 2
+    if not re.fullmatch(r"(ld|st)(r|ur|p)", name):
+        return 0
+    return _ARM_BYTES.get(operands[0], 0) * (2 if name.endswith("p") else 1)
 
 
 _LEGACY = re.compile(r"[re]?(ax|bx|cx|dx|si|di|bp|sp)l?|([abcd])[lh]|(si|di|bp|sp)l")
@@ -348,7 +215,7 @@ def pipeline_of(target: Target) -> Pipeline | None:
     """The model of a target's core, or None where there is none."""
     triple = target.toolchain.zig_target
     if triple.startswith("x86_64"):
-        return Pipeline(_X86, arm=False)
+        return Pipeline(ZEN4, arm=False)
     if not triple.startswith("aarch64"):
         return None
     core = CORES.get(target.name) or CORES.get(str(target.tvm.get("mcpu", "")))

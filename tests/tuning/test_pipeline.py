@@ -1,4 +1,4 @@
-"""The static model: latency, throughput, registers by any of their names, joined blocks."""
+"""The static model: latency, throughput, registers by any of their names."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import capstone
 import pytest
 
 from footprint_compiler.targets import load_target
-from footprint_compiler.tuning.emulator import Block, joined, read_blocks
-from footprint_compiler.tuning.pipeline import CORES, Pipeline, pipeline_of, whole_register
+from footprint_compiler.tuning.cores import CORES
+from footprint_compiler.tuning.pipeline import Pipeline, pipeline_of, whole_register
 
 
 def fmla(destination: int, one: int, two: int) -> bytes:
@@ -84,10 +84,42 @@ def test_there_is_no_model_of_32_bit_arm():
     assert pipeline_of(load_target("armv7")) is None
 
 
-def test_blocks_that_the_emulator_cut_are_joined():
-    text = "1 100 40 7 0\n1 140 20 7 0\n1 160 8 3 1\n2 168 8 3 0\n"
-    assert joined(read_blocks(text)) == [
-        Block(1, 100, 60, 7),
-        Block(1, 160, 8, 3, 1),
-        Block(2, 168, 8, 3),
+def test_an_address_is_known_by_its_registers_place_and_size(a72):
+    model = pipeline_of(load_target("x86-64-v3"))
+    assert model is not None
+    # mov word ptr [rsp - 0x80], bp; vpbroadcastd ymm7, dword ptr [rsp - 0x80]; lea rax, [rsi + 8]
+    code = bytes.fromhex("66896c2480") + bytes.fromhex("c4e27d587c2480") + bytes.fromhex("488d4608")
+    store, broadcast, plain = (step.access for step in model.steps(code, 0))
+    assert store is not None
+    assert broadcast is not None
+    assert (store.base, store.start, store.size) == (broadcast.base, -128, 2)
+    assert (broadcast.start, broadcast.size, broadcast.registers) == (-128, 4, {"rsp"})
+    assert plain is None
+    (step,) = a72.steps(load(4, 5), 0)
+    assert step.access is not None
+    assert (step.access.registers, step.access.start, step.access.size) == ({"x5"}, 0, 16)
+
+
+def test_control_flow_of_both_instruction_sets(a72):
+    model = pipeline_of(load_target("x86-64-v3"))
+    assert model is not None
+    # add rbx, 8; jne -6; jmp +2; ret
+    code = bytes.fromhex("4883c308") + bytes.fromhex("75fa") + bytes.fromhex("eb02c3")
+    flow = [(one.branches, one.target, one.falls) for one in model.flow(code, 0x100)]
+    assert flow == [
+        (False, None, True),
+        (True, 0x100, True),
+        (True, 0x10A, False),
+        (True, None, False),
+    ]
+    # subs x1, x1, #1; b.ne -4; b +8; bl +16; ret
+    words = (0xF1000421, 0x54FFFFE1, 0x14000002, 0x94000004, 0xD65F03C0)
+    code = b"".join(word.to_bytes(4, "little") for word in words)
+    flow = [(one.branches, one.target, one.falls) for one in a72.flow(code, 0x100)]
+    assert flow == [
+        (False, None, True),
+        (True, 0x100, True),
+        (True, 0x110, False),
+        (True, None, True),
+        (True, None, False),
     ]
