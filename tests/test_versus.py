@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from onnx import TensorProto, helper, numpy_helper, save
 
 import footprint_compiler as fpc
 from footprint_compiler import versus
+from footprint_compiler.cli.main import cli
 from footprint_compiler.errors import RunnerError
 from footprint_compiler.runners.layer_times import time_layers
 from footprint_compiler.validate import onnxruntime_session
@@ -56,3 +59,28 @@ def test_layers_of_a_build_with_threads_are_refused_with_the_reason(model, tmp_p
     with pytest.raises(RunnerError, match="built for 2 threads; kernel by kernel") as refused:
         time_layers(built, sample, 3)
     assert "--threads 1" in refused.value.remedy
+
+
+def invoke(*arguments: str):
+    return CliRunner().invoke(cli, ["bench", *arguments], catch_exceptions=False)
+
+
+def test_other_threads_are_built_for_the_measurement(model, tmp_path):
+    artifact = fpc.build(model, "native", fpc.BuildOptions(name="m"), tmp_path / "m")
+    before = sorted(tmp_path.rglob("*"))
+    options = ("--threads", "2", "--repeat", "2")
+    refused = invoke(str(artifact.path), *options)
+    assert refused.exit_code == 2
+    assert "is built for 1 threads" in refused.output
+    told = invoke(str(artifact.path), *options, "--model", str(model), "--json")
+    assert told.exit_code == 0
+    assert json.loads(told.stdout)["threads"] == 2
+    alone = invoke(str(artifact.path), "--threads", "1", "--repeat", "2", "--json")
+    assert json.loads(alone.stdout)["threads"] == 1
+    other = tmp_path / "other.onnx"
+    other.write_bytes(model.read_bytes() + b"\0")
+    wrong = invoke(str(artifact.path), *options, "--model", str(other))
+    assert wrong.exit_code == 2
+    assert "was built from another file" in wrong.output
+    other.unlink()
+    assert sorted(tmp_path.rglob("*")) == before

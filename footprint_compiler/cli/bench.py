@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -29,6 +31,11 @@ if TYPE_CHECKING:
 @click.option(
     "--against", type=click.Choice(["onnxruntime"]), help="Time it too, in turn, in one process."
 )
+@click.option(
+    "--threads",
+    type=click.IntRange(1),
+    help="Of an inference; where BUILD has others it is built again from --model for this.",
+)
 @click.option("--emulate", is_flag=True, help="Fail unless BUILD runs in an emulator.")
 @click.option("--layers", is_flag=True, help="Kernel by kernel: time, or what an emulator counts.")
 @click.option(
@@ -38,9 +45,59 @@ if TYPE_CHECKING:
     type=click.IntRange(0, 32),
     help="Of the flash, for the cycles that --layers estimates on Cortex-M4 and M7.",
 )
-@click.option("--model", type=click.Path(path_type=Path), help="The ONNX file, for --against.")
+@click.option(
+    "--model", type=click.Path(path_type=Path), help="The ONNX file, for --against and --threads."
+)
 def bench(
     build: Path,
+    inputs: Path | None,
+    repeat: int,
+    seed: int,
+    against: str | None,
+    threads: int | None,
+    emulate: bool,
+    layers: bool,
+    wait_states: int,
+    model: Path | None,
+) -> None:
+    """Measure BUILD: microseconds on this machine, instructions per inference in an emulator."""
+    from footprint_compiler.codegen.read import open_artifact
+
+    if against and not model:
+        raise UsageError("--against needs --model", "Give the ONNX file with --model.")
+    with ExitStack() as stack:
+        artifact = open_artifact(build)
+        if threads is not None and threads != int(artifact.manifest.get("threads", 1)):
+            folder = Path(stack.enter_context(TemporaryDirectory(prefix="fpc-bench-")))
+            artifact = _with_threads(artifact, model, threads, folder)
+        _measure(artifact, inputs, repeat, seed, against, emulate, layers, wait_states, model)
+
+
+def _with_threads(artifact: Artifact, model: Path | None, threads: int, folder: Path) -> Artifact:
+    """The same build with another number of threads."""
+    from footprint_compiler.build import check_threads
+    from footprint_compiler.targets import load_target
+    from footprint_compiler.validate import file_sha256
+    from footprint_compiler.validation.trace import build_again, import_again
+
+    if model is None:
+        raise UsageError(
+            f"{artifact.path} is built for {artifact.manifest.get('threads', 1)} threads",
+            f"Give the ONNX file with --model, or build with --threads {threads}.",
+        )
+    if file_sha256(model) != artifact.manifest["model"]["sha256"]:
+        raise UsageError(
+            f"{artifact.path} was built from another file than {model}",
+            f"Give that file, or build with --threads {threads}.",
+        )
+    target = load_target(artifact.target)
+    check_threads(threads, target, str(artifact.manifest.get("weights", {}).get("mode", "flash")))
+    graph = import_again(artifact, model, artifact.manifest["model"].get("constants", {}))
+    return build_again(artifact, graph, target, folder / artifact.name, threads=threads)
+
+
+def _measure(
+    artifact: Artifact,
     inputs: Path | None,
     repeat: int,
     seed: int,
@@ -50,13 +107,9 @@ def bench(
     wait_states: int,
     model: Path | None,
 ) -> None:
-    """Measure BUILD: microseconds on this machine, instructions per inference in an emulator."""
-    from footprint_compiler.codegen.read import open_artifact
+    """Measure and show, as the options ask."""
     from footprint_compiler.samples import random_samples, read_samples
 
-    if against and not model:
-        raise UsageError("--against needs --model", "Give the ONNX file with --model.")
-    artifact = open_artifact(build)
     sample = (
         read_samples(inputs, artifact.inputs).samples[0]
         if inputs

@@ -20,6 +20,7 @@ from footprint_compiler.frontend.driver import Driver
 from footprint_compiler.frontend.lift_convolutions import lift_convolutions
 from footprint_compiler.frontend.limits import check_graph
 from footprint_compiler.frontend.load import load_model
+from footprint_compiler.frontend.pad_values import fold_pad_values
 from footprint_compiler.frontend.qoperator import rewrite_quantized_operators
 from footprint_compiler.frontend.quantized_io import annotate_inputs, annotate_outputs
 from footprint_compiler.frontend.simplify import simplify
@@ -63,7 +64,8 @@ def import_model(
     codes: dict[str, TensorSpec] = {}
     if io == "int8":
         simple, inputs, codes = take_codes(simple, inputs)
-    lifted = lift_convolutions(sink_dequantize(simple), only_quantized=True)
+    sunk = sink_dequantize(fold_pad_values(simple))
+    lifted = lift_convolutions(sunk, only_quantized=True)
     module, outputs, driver = _convert(lifted, inputs, fixed)
     inputs = annotate_inputs(simple.graph, inputs)
     outputs = annotate_outputs(simple.graph, outputs)

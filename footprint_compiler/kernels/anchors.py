@@ -13,6 +13,7 @@ from typing import Any
 import tvm
 from tvm import te, tirx
 
+from footprint_compiler.kernels.leaky_relu import legalize_leaky_relu
 from footprint_compiler.kernels.machine import Machine
 from footprint_compiler.kernels.softmax import softmax_legalization
 from footprint_compiler.kernels.stored_weights import Stored, stored_attributes
@@ -361,6 +362,7 @@ def _legalize_avg_pool2d(bb: Any, call: Any) -> Any:
 
 
 _SPECIAL = {
+    "relax.nn.leakyrelu": legalize_leaky_relu,
     "relax.nn.conv2d_transpose": _legalize_conv2d_transpose,
     "relax.nn.conv2d": _legalize_conv2d,
     "relax.matmul": _legalize_matmul,

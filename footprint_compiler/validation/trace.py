@@ -74,10 +74,20 @@ def import_again(
 
 
 def build_again(
-    artifact: Artifact, graph: Graph, target: Target, out: Path, reporter: Reporter | None = None
+    artifact: Artifact,
+    graph: Graph,
+    target: Target,
+    out: Path,
+    reporter: Reporter | None = None,
+    **changes: Any,
 ) -> Artifact:
-    """The build with its tensors kept, for the same target, with its tuning records, or another."""
-    options = replace(options_of(artifact), name=artifact.name, keep_tensors=True)
+    """The build for the same target, with its tuning records, or for another one.
+
+    Args:
+        changes: of its options; by default its tensors are kept.
+    """
+    changes = changes or {"keep_tensors": True}
+    options = replace(options_of(artifact), name=artifact.name, **changes)
     with TemporaryDirectory(prefix="fpc-") as folder:
         own = artifact.manifest["tuning_records"] if target.name == artifact.target else ()
         records = write_again(own, target, Path(folder))
