@@ -15,11 +15,9 @@ from typing import Any
 
 import tvm
 import tvm_ffi
-from tvm import tirx
 
 from footprint_compiler.passes.base import PassContext
-from footprint_compiler.passes.opaque import INJECTIVE, pattern_of, with_opaque
-from footprint_compiler.passes.rebuild import op_name
+from footprint_compiler.passes.opaque import INJECTIVE, pattern_of, tir_calls, with_opaque
 
 MOST_TERMS = 3000
 """Nodes of a fused expression; three quantized sums in a row stay below, four do not."""
@@ -40,22 +38,17 @@ def _cuts(module: Any) -> set[Any]:
     """Variables whose calls must not be fused with what comes before them."""
     cuts: set[Any] = set()
     terms: dict[Any, int] = {}
-    for block in module["main"].body.blocks:
-        for binding in block.bindings:
-            call = binding.value
-            if op_name(call) != "relax.call_tir":
-                continue
-            function = module[call.args[0]]
-            if not isinstance(function, tirx.PrimFunc) or pattern_of(function) > INJECTIVE:
-                continue
-            own, reads = _size(function)
-            arguments = zip(function.params, call.args[1].fields, strict=False)
-            before = [reads[param] * terms.get(argument, 0) for param, argument in arguments]
-            written_out = own + sum(before)
-            if written_out > MOST_TERMS and any(before):
-                cuts.add(binding.var)
-            else:
-                terms[binding.var] = written_out
+    for var, call, function in tir_calls(module):
+        if pattern_of(function) > INJECTIVE:
+            continue
+        own, reads = _size(function)
+        arguments = zip(function.params, call.args[1].fields, strict=False)
+        before = [reads[param] * terms.get(argument, 0) for param, argument in arguments]
+        written_out = own + sum(before)
+        if written_out > MOST_TERMS and any(before):
+            cuts.add(var)
+        else:
+            terms[var] = written_out
     return cuts
 
 

@@ -14,12 +14,11 @@ from math import prod
 from typing import Any
 
 import tvm_ffi
-from tvm import s_tir, tirx
+from tvm import s_tir
 
 from footprint_compiler.kernels.anchors import TAG
 from footprint_compiler.passes.base import PassContext
-from footprint_compiler.passes.opaque import INJECTIVE, pattern_of, with_opaque
-from footprint_compiler.passes.rebuild import op_name
+from footprint_compiler.passes.opaque import INJECTIVE, pattern_of, tir_calls, with_opaque
 
 
 @dataclass(frozen=True)
@@ -37,21 +36,14 @@ def _cuts(module: Any) -> set[Any]:
     """Variables whose calls read a smaller tensor that elementwise work brought from an anchor."""
     cuts: set[Any] = set()
     follows: set[Any] = set()  # variables that fusion may join with an anchor
-    for block in module["main"].body.blocks:
-        for binding in block.bindings:
-            call = binding.value
-            if op_name(call) != "relax.call_tir":
-                continue
-            function = module[call.args[0]]
-            if not isinstance(function, tirx.PrimFunc):
-                continue
-            joined = [argument for argument in call.args[1].fields if argument in follows]
-            if _is_anchor(function):
-                follows.add(binding.var)
-            elif pattern_of(function) <= INJECTIVE and joined:
-                size = _elements(binding.var)
-                spread = any(_elements(argument) < size for argument in joined)
-                (cuts if spread else follows).add(binding.var)
+    for var, call, function in tir_calls(module):
+        joined = [argument for argument in call.args[1].fields if argument in follows]
+        if _is_anchor(function):
+            follows.add(var)
+        elif pattern_of(function) <= INJECTIVE and joined:
+            size = _elements(var)
+            spread = any(_elements(argument) < size for argument in joined)
+            (cuts if spread else follows).add(var)
     return cuts
 
 

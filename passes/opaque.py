@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Any
 
-from tvm import relax
+from tvm import relax, tirx
 
-from footprint_compiler.passes.rebuild import Rebuilder
+from footprint_compiler.passes.rebuild import Rebuilder, op_name
 
 INJECTIVE, OPAQUE = 2, 8
 """``OpPatternKind``: elementwise, broadcast and injective are up to 2; 8 is never fused."""
@@ -17,6 +17,17 @@ def pattern_of(function: Any) -> int:
     """``OpPatternKind`` of a TIR function."""
     attrs = function.attrs or {}
     return int(attrs["op_pattern"]) if "op_pattern" in attrs else OPAQUE
+
+
+def tir_calls(module: Any) -> Iterator[tuple[Any, Any, Any]]:
+    """(variable, call, TIR function) of every call of one in main, in order."""
+    for block in module["main"].body.blocks:
+        for binding in block.bindings:
+            if op_name(binding.value) != "relax.call_tir":
+                continue
+            function = module[binding.value.args[0]]
+            if isinstance(function, tirx.PrimFunc):
+                yield binding.var, binding.value, function
 
 
 def with_opaque(module: Any, calls: Collection[Any]) -> Any:

@@ -60,6 +60,24 @@ def phases(shape: ConvShape) -> Iterator[tuple[int, int, PhaseAxis, PhaseAxis]]:
             yield row, column, rows, columns
 
 
+def phase_shape(shape: ConvShape, rows: PhaseAxis, columns: PhaseAxis) -> ConvShape:
+    """Sizes of the ordinary convolution, with stride 1, that computes a phase."""
+    return ConvShape(
+        shape.batch,
+        shape.in_height,
+        shape.in_width,
+        shape.in_channels,
+        rows.count,
+        columns.count,
+        shape.out_channels,
+        (max(1, len(rows.taps)), max(1, len(columns.taps))),
+        (1, 1),
+        (rows.dilation, columns.dilation),
+        (rows.before, columns.before, 0, 0),
+        shape.groups,
+    )
+
+
 @dataclass(frozen=True)
 class _Part:
     row: int
@@ -86,20 +104,7 @@ class ConvTransposeEmitter:
         self.parts: list[_Part] = []
         offset = 0
         for row, column, rows, columns in phases(shape):
-            small = ConvShape(
-                shape.batch,
-                shape.in_height,
-                shape.in_width,
-                shape.in_channels,
-                rows.count,
-                columns.count,
-                shape.out_channels,
-                (max(1, len(rows.taps)), max(1, len(columns.taps))),
-                (1, 1),
-                (rows.dilation, columns.dilation),
-                (rows.before, columns.before, 0, 0),
-                shape.groups,
-            )
+            small = phase_shape(shape, rows, columns)
             emitter = ConvEmitter(small, machine, dtype, acc_dtype, zero_point)
             self.parts.append(_Part(row, column, rows, columns, emitter, offset))
             offset += emitter.packed_elements

@@ -212,9 +212,10 @@ def linker(tool: str, core: str) -> list[str]:
 
 
 def program_of(program: str) -> str:
-    """The compiler driver; skips the test where it is not installed."""
-    if shutil.which(program) is None or (program == "clang" and shutil.which("ld.lld") is None):
-        pytest.skip(f"{program} is not installed, or ld.lld for it")
+    """The compiler driver; skips the test where it, or the linker that it needs, is missing."""
+    for needed in (program, *(("ld.lld",) if program == "clang" else ())):
+        if shutil.which(needed) is None:
+            pytest.skip(f"{needed} is not installed")
     return program
 
 

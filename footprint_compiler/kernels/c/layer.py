@@ -158,14 +158,18 @@ def along_rows(shape: ConvShape) -> ConvShape:
 
 def window_fields(shape: ConvShape, rings: Rings | None, output: int) -> dict[str, int]:
     """Sizes of tensors and windows; ``output`` is the parameter index of the output."""
-    rows = rings or {}
+    out_rows = (rings or {}).get(output, shape.out_height)
+    return {**image_fields(shape, rings), "out_rows": out_rows}
+
+
+def image_fields(shape: ConvShape, rings: Rings | None) -> dict[str, int]:
+    """The same but for the rows that the output's storage holds."""
     return {
         "height": shape.in_height,
-        "rows": rows.get(0, shape.in_height),
+        "rows": (rings or {}).get(0, shape.in_height),
         "width": shape.in_width,
         "channels": shape.in_channels,
         "out_height": shape.out_height,
-        "out_rows": rows.get(output, shape.out_height),
         "out_width": shape.out_width,
         "out_channels": shape.out_channels,
         "kernel_height": shape.kernel[0],

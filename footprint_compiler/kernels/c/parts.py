@@ -9,16 +9,22 @@ model that has it pays only for the gathering.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
 
 from footprint_compiler.kernels.c.kernel import CKernel, Pack
-from footprint_compiler.kernels.c.layer import Rings, codes_of, conv_shape, row_features
+from footprint_compiler.kernels.c.layer import (
+    Rings,
+    codes_of,
+    conv_shape,
+    image_fields,
+    row_features,
+)
 from footprint_compiler.kernels.c.operator import Operator
 from footprint_compiler.kernels.conv import ConvShape
-from footprint_compiler.kernels.conv_transpose import phases
+from footprint_compiler.kernels.conv_transpose import phase_shape, phases
 
 Products = Callable[[Operator], CKernel | None]
 """The kernel of a ``quantized_matmul``."""
@@ -90,19 +96,7 @@ def _phases(shape: ConvShape) -> Iterator[_Part]:
     """The phases of the stride, see ``kernels.conv_transpose``."""
     groups = shape.groups
     for row, column, rows, columns in phases(shape):
-        one = ConvShape(
-            shape.batch,
-            shape.in_height,
-            shape.in_width,
-            shape.in_channels,
-            rows.count,
-            columns.count,
-            shape.out_channels,
-            (max(1, len(rows.taps)), max(1, len(columns.taps))),
-            (1, 1),
-            (rows.dilation, columns.dilation),
-            (rows.before, columns.before, 0, 0),
-        )
+        one = replace(phase_shape(shape, rows, columns), groups=1)
 
         def taps(
             array: np.ndarray,
@@ -204,22 +198,8 @@ def _fields(
     size = inner_at + inner.scratch_bytes if inner_at else results + 2 * shape.out_channels
     touching = slices == 1 and shape.dilation[1] == 1
     return size, {
-        "height": shape.in_height,
-        "rows": (rings or {}).get(0, shape.in_height),
-        "width": shape.in_width,
-        "channels": shape.in_channels,
+        **image_fields(shape, rings),
         "pitch": shape.in_channels * slices,
-        "out_height": shape.out_height,
-        "out_width": shape.out_width,
-        "out_channels": shape.out_channels,
-        "kernel_height": shape.kernel[0],
-        "kernel_width": shape.kernel[1],
-        "stride_height": shape.stride[0],
-        "stride_width": shape.stride[1],
-        "dilation_height": shape.dilation[0],
-        "dilation_width": shape.dilation[1],
-        "top": shape.padding[0],
-        "left": shape.padding[1],
         "run": shape.kernel[1] if touching else 0,
         "slices": slices,
         "depth": part.depth,
