@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import footprint_compiler as fpc
 from footprint_compiler.frontend.pad_values import fold_pad_values
 from footprint_compiler.options import BuildOptions
-
-ort = pytest.importorskip("onnxruntime")
 
 
 def padded(code: int, by_node: bool) -> onnx.ModelProto:
@@ -52,7 +51,9 @@ def test_a_dequantized_value_is_known_at_build_time(code, by_node, tmp_path):
     path = tmp_path / "padded.onnx"
     onnx.save(model, path)
     x = np.random.default_rng(0).uniform(-4, 4, (1, 3, 4, 6)).astype(np.float32)
-    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
     expected = session.run(None, {"x": x})[0]
     artifact = fpc.build(path, "native", BuildOptions(name="padded"), tmp_path / "out")
     with fpc.load(artifact) as loaded:
